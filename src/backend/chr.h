@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Character streams: where a guest's serial port goes and where its input comes from.
+ *
+ *   stdio        standard input and output; a terminal is put into raw mode, with the escape Ctrl-A
+ *   file=PATH    output to a file that is created or cut, no input
+ *   pty          a new pseudo-terminal, its name is told by chr_describe()
+ *   unix=PATH    a listening unix socket, one client at a time; a stale socket file is replaced, a live one not
+ *   none         output is dropped
+ *
+ * Life: chr_open() opens everything by path, before the process is locked down; chr_start() attaches it to
+ * the main loop; chr_free() drains what it can without waiting and restores the terminal.
+ *
+ * chr_write() is for any thread and never blocks: bytes go into a ring, the loop's thread writes them out, and
+ * what finds the ring full is dropped and counted. A reader that stops stalls nothing.
+ */
+#ifndef VMM_BACKEND_CHR_H
+#define VMM_BACKEND_CHR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "base/err.h"
+
+struct chr;
+struct loop;
+
+enum chr_kind { CHR_NONE, CHR_STDIO, CHR_FILE, CHR_PTY, CHR_UNIX };
+
+struct chr_spec {
+	enum chr_kind kind;
+	const char *path; /* of file= and unix=, points into the parsed text */
+};
+
+/* 0, or -EINVAL with a message that lists the kinds. A path longer than a unix socket allows is refused. */
+int chr_spec_parse(const char *text, struct chr_spec *ret, struct err *err) must_check;
+
+/*
+ * The receiving side, a device. bytes() returns how many it took; fewer than n stops reading until
+ * chr_rx_resume(). eof() comes once, after the last byte was taken. Both on the loop's thread.
+ */
+struct chr_rx {
+	size_t (*bytes)(struct chr_rx *rx, const uint8_t *buf, size_t n);
+	void (*eof)(struct chr_rx *rx);
+};
+
+/* Keys after the escape, on the loop's thread: 'x' and 'h' and whatever else the user typed. */
+struct chr_keys {
+	void (*pressed)(struct chr_keys *keys, char key);
+};
+
+struct chr_stats {
+	uint64_t written, dropped, received; /* bytes */
+};
+
+/* `what` names the option in messages ("--console"). 0 or -errno with a message. */
+int chr_open(const struct chr_spec *spec, const char *what, struct chr **ret, struct err *err) must_check;
+int chr_start(struct chr *chr, struct loop *loop, struct err *err) must_check;
+struct chr *chr_free(struct chr *chr);
+
+void chr_set_rx(struct chr *chr, struct chr_rx *rx);
+void chr_set_keys(struct chr *chr, struct chr_keys *keys);
+
+/* Any thread; never blocks. Returns the bytes that were taken. */
+size_t chr_write(struct chr *chr, const void *buf, size_t n);
+/* Any thread: the device has room again. */
+void chr_rx_resume(struct chr *chr);
+/* Loop's thread: writes out what the ring holds, waiting at most timeout_ms for a slow reader in all. */
+void chr_flush(struct chr *chr, unsigned timeout_ms);
+
+/* A line for people, such as "pty /dev/pts/3"; valid until chr_free(). */
+const char *chr_describe(const struct chr *chr);
+struct chr_stats chr_stats(const struct chr *chr);
+/* True when stdio is a terminal that is now raw, so that Ctrl-C goes to the guest. */
+bool chr_is_raw(const struct chr *chr);
+
+/*
+ * Puts the terminal back if some chr made it raw: async-signal-safe, for crash handlers; chr_free() does it
+ * too.
+ */
+void chr_restore_terminal(void);
+
+#endif
