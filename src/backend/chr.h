@@ -5,14 +5,16 @@
  *   stdio        standard input and output; a terminal is put into raw mode, with the escape Ctrl-A
  *   file=PATH    output to a file that is created or cut, no input
  *   pty          a new pseudo-terminal, its name is told by chr_describe()
- *   unix=PATH    a listening unix socket, one client at a time; a stale socket file is replaced, a live one not
- *   none         output is dropped
+ *   unix=PATH    a listening unix socket, one client at a time; a stale socket file is replaced, a
+ * live one not none         output is dropped
  *
- * Life: chr_open() opens everything by path, before the process is locked down; chr_start() attaches it to
- * the main loop; chr_free() drains what it can without waiting and restores the terminal.
+ * Life: chr_open() opens everything by path, before the process is locked down; chr_start()
+ * attaches it to the main loop; chr_free() drains what it can without waiting and restores the
+ * terminal.
  *
- * chr_write() is for any thread and never blocks: bytes go into a ring, the loop's thread writes them out, and
- * what finds the ring full is dropped and counted. A reader that stops stalls nothing.
+ * chr_write() is for any thread and never blocks: bytes go into a ring, the loop's thread writes
+ * them out, and what finds the ring full is dropped and counted. A reader that stops stalls
+ * nothing.
  */
 #ifndef VMM_BACKEND_CHR_H
 #define VMM_BACKEND_CHR_H
@@ -34,7 +36,8 @@ struct chr_spec {
 	const char *path; /* of file= and unix=, points into the parsed text */
 };
 
-/* 0, or -EINVAL with a message that lists the kinds. A path longer than a unix socket allows is refused. */
+/* 0, or -EINVAL with a message that lists the kinds. A path longer than a unix socket allows is
+ * refused. */
 int chr_spec_parse(const char *text, struct chr_spec *ret, struct err *err) must_check;
 
 /*
@@ -56,7 +59,8 @@ struct chr_stats {
 };
 
 /* `what` names the option in messages ("--console"). 0 or -errno with a message. */
-int chr_open(const struct chr_spec *spec, const char *what, struct chr **ret, struct err *err) must_check;
+int chr_open(const struct chr_spec *spec, const char *what, struct chr **ret,
+	     struct err *err) must_check;
 int chr_start(struct chr *chr, struct loop *loop, struct err *err) must_check;
 struct chr *chr_free(struct chr *chr);
 
@@ -67,7 +71,8 @@ void chr_set_keys(struct chr *chr, struct chr_keys *keys);
 size_t chr_write(struct chr *chr, const void *buf, size_t n);
 /* Any thread: the device has room again. */
 void chr_rx_resume(struct chr *chr);
-/* Loop's thread: writes out what the ring holds, waiting at most timeout_ms for a slow reader in all. */
+/* Loop's thread: writes out what the ring holds, waiting at most timeout_ms for a slow reader in
+ * all. */
 void chr_flush(struct chr *chr, unsigned timeout_ms);
 
 /* A line for people, such as "pty /dev/pts/3"; valid until chr_free(). */
@@ -77,8 +82,8 @@ struct chr_stats chr_stats(const struct chr *chr);
 bool chr_is_raw(const struct chr *chr);
 
 /*
- * Puts the terminal back if some chr made it raw: async-signal-safe, for crash handlers; chr_free() does it
- * too.
+ * Puts the terminal back if some chr made it raw: async-signal-safe, for crash handlers; chr_free()
+ * does it too.
  */
 void chr_restore_terminal(void);
 

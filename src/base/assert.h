@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm_assert: for our own bugs only, kept in release builds. Never on a value that a guest can choose. */
+/* vmm_assert: for our own bugs only, kept in release builds. Never on a value that a guest can
+ * choose. */
 #ifndef VMM_BASE_ASSERT_H
 #define VMM_BASE_ASSERT_H
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Checked arithmetic. Whatever comes from a guest, a file or a socket passes through here before it is an
- * index, a size or an offset. Each ckd_* returns true when the result does not fit (C23's convention).
+ * Checked arithmetic. Whatever comes from a guest, a file or a socket passes through here before it
+ * is an index, a size or an offset. Each ckd_* returns true when the result does not fit (C23's
+ * convention).
  */
 #ifndef VMM_BASE_CHECKED_H
 #define VMM_BASE_CHECKED_H
@@ -31,7 +32,8 @@
 		max_a_ > max_b_ ? max_a_ : max_b_;                                                 \
 	})
 
-/* `align` is a power of two. align_up wraps to 0 past the end: check v first where it is not ours. */
+/* `align` is a power of two. align_up wraps to 0 past the end: check v first where it is not ours.
+ */
 static inline uint64_t align_down(uint64_t v, uint64_t align)
 {
 	return v & ~(align - 1);

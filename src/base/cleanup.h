@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Ownership by scope. A variable marked _cleanup_(fn) is released when it goes out of scope; TAKE_PTR and
- * TAKE_FD hand it on. Destructors accept NULL and half-built objects.
+ * Ownership by scope. A variable marked _cleanup_(fn) is released when it goes out of scope;
+ * TAKE_PTR and TAKE_FD hand it on. Destructors accept NULL and half-built objects.
  */
 #ifndef VMM_BASE_CLEANUP_H
 #define VMM_BASE_CLEANUP_H

@@ -2,9 +2,9 @@
 /*
  * Words the compiler understands: attributes, container_of, clang's thread-safety annotations.
  *
- * Thread roles are capabilities: a function marked REQUIRES(role_main) can only be called by code that
- * holds the role, so a call from the wrong thread does not compile under clang (-Wthread-safety).
- * gcc sees empty macros.
+ * Thread roles are capabilities: a function marked REQUIRES(role_main) can only be called by code
+ * that holds the role, so a call from the wrong thread does not compile under clang
+ * (-Wthread-safety). gcc sees empty macros.
  */
 #ifndef VMM_BASE_COMPILER_H
 #define VMM_BASE_COMPILER_H
@@ -29,7 +29,6 @@
 #endif
 
 #define CAPABILITY(name)       THREAD_ANNOTATION(capability(name))
-#define GUARDED_BY(x)	       THREAD_ANNOTATION(guarded_by(x))
 #define REQUIRES(...)	       THREAD_ANNOTATION(requires_capability(__VA_ARGS__))
 #define ACQUIRES(...)	       THREAD_ANNOTATION(acquire_capability(__VA_ARGS__))
 #define RELEASES(...)	       THREAD_ANNOTATION(release_capability(__VA_ARGS__))

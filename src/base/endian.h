@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Little-endian values as types of their own: arithmetic on one does not compile, and no sparse is needed.
- * Unaligned access goes through the get/put functions on bytes.
+ * Little-endian values as types of their own: arithmetic on one does not compile, and no sparse is
+ * needed. Unaligned access goes through the get/put functions on bytes.
  */
 #ifndef VMM_BASE_ENDIAN_H
 #define VMM_BASE_ENDIAN_H

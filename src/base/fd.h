@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* File descriptors: whole reads and writes, eventfds. All return 0 or -errno unless said otherwise. */
+/* File descriptors: whole reads and writes, eventfds. All return 0 or -errno unless said otherwise.
+ */
 #ifndef VMM_BASE_FD_H
 #define VMM_BASE_FD_H
 
@@ -15,7 +16,8 @@ int fd_close(int fd);
 /* Reads exactly len bytes at offset; a file that ends before is -ENODATA. */
 int fd_pread_full(int fd, void *buf, size_t len, uint64_t offset) must_check;
 
-/* Writes all of buf, waiting as long as it takes: not for descriptors that a stalled reader can block. */
+/* Writes all of buf, waiting as long as it takes: not for descriptors that a stalled reader can
+ * block. */
 int fd_write_full(int fd, const void *buf, size_t len) must_check;
 
 int fd_set_nonblock(int fd) must_check;

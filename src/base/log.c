@@ -13,8 +13,10 @@ static struct {
 	atomic_bool crlf;
 } log_state = {.fd = STDERR_FILENO, .level = LOG_WARN};
 
-static const char *const level_names[] = {
-	[LOG_ERROR] = "error: ", [LOG_WARN] = "warning: ", [LOG_INFO] = "", [LOG_DEBUG] = "debug: "};
+static const char *const level_names[] = {[LOG_ERROR] = "error: ",
+					  [LOG_WARN] = "warning: ",
+					  [LOG_INFO] = "",
+					  [LOG_DEBUG] = "debug: "};
 
 void log_init(int fd, enum log_level level)
 {

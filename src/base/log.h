@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The log: one line per event, to stderr or to a file, written with one write(2) so that lines of several
- * threads never mix. Any thread may log. An error is logged once, by the caller that gives up.
- * What a guest can cause again and again goes through log_guest(), which is rate-limited.
+ * The log: one line per event, to stderr or to a file, written with one write(2) so that lines of
+ * several threads never mix. Any thread may log. An error is logged once, by the caller that gives
+ * up. What a guest can cause again and again goes through log_guest(), which is rate-limited.
  */
 #ifndef VMM_BASE_LOG_H
 #define VMM_BASE_LOG_H
@@ -16,8 +16,8 @@
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /*
- * Lines go to fd (borrowed; 2 for stderr), those above level are dropped. On a terminal in raw mode a line
- * needs a carriage return: log_set_crlf(true) adds it.
+ * Lines go to fd (borrowed; 2 for stderr), those above level are dropped. On a terminal in raw mode
+ * a line needs a carriage return: log_set_crlf(true) adds it.
  */
 void log_init(int fd, enum log_level level);
 void log_set_level(enum log_level level);
@@ -32,7 +32,8 @@ void log_line(enum log_level level, const char *fmt, ...) printf_like(2, 3);
 #define log_info(...)  log_line(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
 
-/* A guest's own doing: at most ten lines in each second and place, the rest are counted and told later. */
+/* A guest's own doing: at most ten lines in each second and place, the rest are counted and told
+ * later. */
 struct log_limit {
 	_Atomic uint64_t window_ns;
 	atomic_uint count;

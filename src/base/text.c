@@ -129,7 +129,8 @@ char *text_format_size(uint64_t bytes, char *buf, size_t len)
 		uint64_t unit = KIB(1) << (10 * (3 - i));
 
 		if (bytes && bytes % unit == 0) {
-			(void)snprintf(buf, len, "%llu%c", (unsigned long long)(bytes / unit), units[i]);
+			(void)snprintf(buf, len, "%llu%c", (unsigned long long)(bytes / unit),
+				       units[i]);
 			return buf;
 		}
 	}

@@ -10,8 +10,8 @@
 #include "base/compiler.h"
 
 /*
- * "512" (units of bare_unit), "512M", "1.5G" is refused, K/M/G/T/k/m/g/t with an optional "iB" or "B".
- * 0, -EINVAL for no number, -ERANGE when the value does not fit 64 bits.
+ * "512" (units of bare_unit), "512M", "1.5G" is refused, K/M/G/T/k/m/g/t with an optional "iB" or
+ * "B". 0, -EINVAL for no number, -ERANGE when the value does not fit 64 bits.
  */
 int text_parse_size(const char *s, uint64_t bare_unit, uint64_t *ret_bytes) must_check;
 
@@ -29,7 +29,8 @@ char *text_format_duration(uint64_t ns, char *buf, size_t len);
 /* The name out of names[n] nearest to s, or NULL when none is near enough to be a typing error. */
 const char *text_nearest(const char *s, const char *const *names, size_t n);
 
-/* A growing string; all zero is the empty one. Out of memory marks it failed, str_steal then gives NULL. */
+/* A growing string; all zero is the empty one. Out of memory marks it failed, str_steal then gives
+ * NULL. */
 struct str {
 	char *buf;
 	size_t len, cap;

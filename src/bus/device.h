@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * struct device: what machine/ knows of every device. Embedded in the device's own struct.
- * reset puts it into its power-on state and free releases it (NULL-safe through device_free); both run on
- * main with every vCPU parked.
+ * reset puts it into its power-on state and free releases it (NULL-safe through device_free); both
+ * run on main with every vCPU parked.
  */
 #ifndef VMM_BUS_DEVICE_H
 #define VMM_BUS_DEVICE_H

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The abstract wires between devices and the rest of the machine. kvm/ and machine/ implement them, tests
- * bring fakes; a device sees nothing else of the VM.
+ * The abstract wires between devices and the rest of the machine. kvm/ and machine/ implement them,
+ * tests bring fakes; a device sees nothing else of the VM.
  */
 #ifndef VMM_BUS_WIRES_H
 #define VMM_BUS_WIRES_H
 
 #include <stdbool.h>
 
-/* An interrupt line into the IOAPIC. Any thread. */
+/*
+ * An interrupt line into the IOAPIC. Any thread. An implementation is a leaf: it takes no lock of a
+ * device and calls no device back, so a device may set its line under its own lock. It should: set
+ * after the lock is dropped, the levels of two threads could arrive in the wrong order and the line
+ * would stay where it is not.
+ */
 struct irq_line;
 struct irq_line_ops {
 	void (*set_level)(struct irq_line *line, bool high);
@@ -31,8 +36,8 @@ enum guest_request {
 };
 
 /*
- * request() runs on the vCPU thread whose access made it, under no lock of the device's, and returns at once;
- * the machine stops the vCPU before it enters the guest again.
+ * request() runs on the vCPU thread whose access made it, under no lock of the device's, and
+ * returns at once; the machine stops the vCPU before it enters the guest again.
  */
 struct run_wire;
 struct run_wire_ops {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The event loop: file descriptors, timers, and work posted from other threads. One thread runs a loop; all
- * functions are for that thread (or for its creator before it runs), except loop_post and loop_stop, which
- * any thread may call. Handlers may add, change and remove any handler, their own included: an fd or timer
- * removed while its event is already fetched will not be called any more.
+ * The event loop: file descriptors, timers, and work posted from other threads. One thread runs a
+ * loop; all functions are for that thread (or for its creator before it runs), except loop_post and
+ * loop_stop, which any thread may call. Handlers may add, change and remove any handler, their own
+ * included: an fd or timer removed while its event is already fetched will not be called any more.
  *
  * main uses epoll; the io_uring engine comes with the I/O threads and keeps this interface.
  */
@@ -21,7 +21,8 @@ struct loop;
 /* Embedded in the object that owns the fd; the fd is borrowed. All zero is "not added". */
 struct loop_fd {
 	int fd;
-	void (*ready)(struct loop_fd *source, uint32_t events); /* EPOLLIN, EPOLLOUT, EPOLLHUP, ... */
+	void (*ready)(struct loop_fd *source,
+		      uint32_t events); /* EPOLLIN, EPOLLOUT, EPOLLHUP, ... */
 	bool added;
 };
 
@@ -43,11 +44,14 @@ struct loop_work {
 int loop_new(struct loop **ret) must_check;
 struct loop *loop_free(struct loop *loop);
 
-/* Runs until loop_stop(). 0 or -errno. */
+/* Runs until loop_stop(); a stop that came before ends it at once. May be run again. 0 or -errno.
+ */
 int loop_run(struct loop *loop) must_check;
+/* Any thread, and async-signal-safe. Events already fetched are still handled. */
 void loop_stop(struct loop *loop);
 
-/* events is an epoll mask, level-triggered. 0 or -errno. A regular file is -EPERM, as in epoll_ctl(2). */
+/* events is an epoll mask, level-triggered. 0 or -errno. A regular file is -EPERM, as in
+ * epoll_ctl(2). */
 int loop_add_fd(struct loop *loop, struct loop_fd *source, uint32_t events) must_check;
 int loop_mod_fd(struct loop *loop, struct loop_fd *source, uint32_t events) must_check;
 void loop_del_fd(struct loop *loop, struct loop_fd *source);
@@ -58,5 +62,8 @@ void loop_timer_cancel(struct loop *loop, struct loop_timer *timer);
 
 /* Has work->run called on the loop's thread, soon. Any thread, never blocks, allocates nothing. */
 void loop_post(struct loop *loop, struct loop_work *work);
+/* Forgets posted work that has not run yet, so that its owner can be freed. Nobody may be posting
+ * it. */
+void loop_work_cancel(struct loop *loop, struct loop_work *work);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Guest-physical addresses as a type of their own: a gpa can't pass as a host pointer or an offset. */
+/* Guest-physical addresses as a type of their own: a gpa can't pass as a host pointer or an offset.
+ */
 #ifndef VMM_MM_GPA_H
 #define VMM_MM_GPA_H
 

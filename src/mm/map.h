@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The memory map: where guest RAM lies in guest-physical space and in this process. Immutable once made, so
- * any thread reads it without a lock. mm_map_host() is the only door from a guest address to a host pointer,
- * and it always takes a length.
+ * The memory map: where guest RAM lies in guest-physical space and in this process. Immutable once
+ * made, so any thread reads it without a lock. mm_map_host() is the only door from a guest address
+ * to a host pointer, and it always takes a length.
  */
 #ifndef VMM_MM_MAP_H
 #define VMM_MM_MAP_H
@@ -28,7 +28,8 @@ struct mm_map {
 	struct mm_region regions[MM_MAP_MAX_REGIONS]; /* sorted by gpa, disjoint */
 };
 
-/* The host pointer for [gpa, gpa + len), or NULL unless all of it lies in one region. len may be 0. */
+/* The host pointer for [gpa, gpa + len), or NULL unless all of it lies in one region. len may be 0.
+ */
 void *mm_map_host(const struct mm_map *map, gpa_t gpa, uint64_t len) must_check;
 
 /* Copy in, copy out, clear. 0, or -EFAULT when the range is not RAM (then nothing was done). */

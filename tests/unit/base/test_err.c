@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/err.h"
-
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
+
+#include "base/err.h"
 
 Test(err, first_error_wins_and_prefix_goes_before)
 {

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/text.h"
-
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/text.h"
 
 static uint64_t size_of(const char *s)
 {
@@ -32,7 +31,8 @@ Test(text, size__suffixes)
 
 Test(text, size__nonsense_is_refused)
 {
-	static const char *const bad[] = {"", "M", "-1", "+1", " 1", "1.5G", "1GG", "1E", "0x10", "1 G"};
+	static const char *const bad[] = {"",	  "M",	 "-1", "+1",   " 1",
+					  "1.5G", "1GG", "1E", "0x10", "1 G"};
 	uint64_t v = 77;
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `vmm run`: the start phases of docs/explanation/house.md, in order, and the way out. */
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "cli/crash.h"
+#include "config/config.h"
+#include "machine/outcome.h"
+#include "machine/resources.h"
+#include "machine/result.h"
+#include "machine/vm.h"
+#include "sandbox/sandbox.h"
+
+struct run {
+	struct vm_config config;
+	struct run_request request;
+	struct vm_resources res;
+	struct vm *vm;
+	struct outcome outcome;
+	struct err err;
+	int result_fd, log_fd;
+	uint64_t start_ns;
+	struct utsname host; /* asked early: later the sandbox forbids it */
+};
+
+static int open_log(struct run *run)
+{
+	const char *path = run->config.log.path;
+
+	if (path) {
+		run->log_fd =
+			open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+		if (run->log_fd < 0)
+			return err_set(&run->err, -errno, "--log %s: %s", path, strerror(errno));
+	}
+	log_init(path ? run->log_fd : STDERR_FILENO, (enum log_level)run->config.log.level);
+	return 0;
+}
+
+/* Result and log first, so that whatever goes wrong next is told where the user looks for it. */
+static int open_reports(struct run *run)
+{
+	if (run->config.result) {
+		run->result_fd = result_open(run->config.result, &run->err);
+		if (run->result_fd < 0)
+			return run->result_fd;
+	}
+	crash_set_result(run->result_fd);
+	return open_log(run);
+}
+
+static int lock_down(struct run *run)
+{
+	const char *paths[VM_RESOURCES_MAX_PATHS];
+
+	vm_resources_writable_paths(&run->config, paths);
+	return sandbox_lock_process(vm_sandbox_mode(&run->config), paths, &run->err);
+}
+
+static int run_vm(struct run *run)
+{
+	int r = vm_resources_open(&run->config, &run->res, &run->err);
+
+	if (r < 0 || run->request.dry_run)
+		return r;
+	r = lock_down(run);
+	if (r == 0)
+		r = vm_new(&run->config, &run->res, &run->vm, &run->err);
+	if (r == 0)
+		r = vm_start(run->vm, &run->err);
+	/* What building took is not needed any more. */
+	(void)malloc_trim(0);
+	if (r == 0)
+		r = vm_run(run->vm, &run->outcome, &run->err);
+	return r;
+}
+
+/* The last lines of a guest that died, for whoever reads a CI log. */
+static void show_death(struct run *run)
+{
+	enum { LINES = 24 };
+	struct vm_report report;
+	const char *from;
+	unsigned lines = 0;
+
+	if (run->outcome.reason == END_VMM_ERROR) {
+		vm_report(run->vm, &report);
+		if (report.failure)
+			(void)dprintf(STDERR_FILENO, "%s", report.failure);
+		vm_report_done(&report);
+		return;
+	}
+	if (run->outcome.reason != END_PANIC && run->outcome.reason != END_TRIPLE_FAULT)
+		return;
+	vm_report(run->vm, &report);
+	from = report.console_tail ? report.console_tail + strlen(report.console_tail) : "";
+	while (from > report.console_tail && lines <= LINES)
+		if (*--from == '\n')
+			lines++;
+	log_error("the guest %s; its last console lines:",
+		  run->outcome.reason == END_PANIC ? "panicked" : "ended in a triple fault");
+	(void)dprintf(STDERR_FILENO, "%s\n", *from == '\n' ? from + 1 : from);
+	vm_report_done(&report);
+}
+
+static void write_result(struct run *run)
+{
+	struct result_input in = {
+		.config = &run->config,
+		.outcome = &run->outcome,
+		.error = run->err.code ? run->err.msg : NULL,
+		.vm = run->vm,
+		.start_ns = run->start_ns,
+		.exit_ns = clock_now_ns(),
+		.host_kernel = run->host.release,
+		.kvm_api = run->res.host.fd >= 0 ? 12 : 0,
+	};
+
+	if (run->result_fd >= 0 && !run->request.dry_run && result_write(run->result_fd, &in) < 0)
+		log_error("--result %s: can't write: %s", run->config.result, strerror(errno));
+}
+
+static void flush_console(struct run *run)
+{
+	enum { PATIENCE_MS = 100 };
+	struct chr *const streams[] = {run->res.console, run->res.serial, run->res.debugcon};
+
+	for (size_t i = 0; i < ARRAY_SIZE(streams); i++)
+		if (streams[i])
+			chr_flush(streams[i], PATIENCE_MS);
+	chr_restore_terminal();
+	log_set_crlf(false);
+}
+
+static int finish(struct run *run, int r)
+{
+	if (run->vm)
+		flush_console(run);
+	if (r < 0) {
+		run->outcome.reason = END_VMM_ERROR;
+		log_error("%s", run->err.msg);
+	}
+	if (run->vm)
+		show_death(run);
+	write_result(run);
+	crash_set_result(-1);
+	if (run->vm)
+		run->vm = vm_free(run->vm);
+	else
+		vm_resources_close(&run->res);
+	return outcome_exit_code(&run->outcome);
+}
+
+static int show_help(void)
+{
+	(void)printf("usage: vmm run -k KERNEL [OPTION]...\n\n"
+		     "Boots a kernel in a virtual machine and waits for its end. Exit status: 0 "
+		     "power-off or "
+		     "reboot,\nthe guest's own code through the exit port, 124 timeout, 125 an "
+		     "error of vmm or in "
+		     "the\nconfiguration, 255 the guest panicked.\n\n");
+	config_print_help(stdout);
+	return 0;
+}
+
+static int parse(struct run *run, int argc, char *const argv[])
+{
+	int r = config_parse_run(argc, argv, &run->config, &run->request, &run->err);
+
+	if (r < 0) {
+		struct err ignored = {0};
+
+		/* The configuration's own error is the one to tell. */
+		if (run->config.result)
+			run->result_fd = result_open(run->config.result, &ignored);
+	}
+	return r;
+}
+
+static int run_or_print(struct run *run)
+{
+	int r;
+
+	if (run->request.help)
+		return 0;
+	if (run->request.print_config && config_print(&run->config, stdout) < 0)
+		return err_set(&run->err, -EIO, "--print-config: can't write to standard output");
+	if (run->request.print_config && !run->request.dry_run)
+		return 0;
+	r = run->request.dry_run ? 0 : open_reports(run);
+	return r < 0 ? r : run_vm(run);
+}
+
+int cli_run(int argc, char *const argv[])
+{
+	struct run run = {.start_ns = clock_now_ns(), .result_fd = -1, .log_fd = -1};
+	int r, status;
+
+	/* One arena serves the few allocations that happen; more would only hold memory. */
+	(void)mallopt(M_ARENA_MAX, 1);
+	(void)uname(&run.host);
+	vm_block_signals();
+	crash_install();
+	vm_config_init(&run.config);
+	run.res = (struct vm_resources){.host.fd = -1, .kernel.fd = -1, .initrd.fd = -1};
+	run.outcome.guest_exit = -1;
+	r = parse(&run, argc, argv);
+	if (r == 0 && run.request.help)
+		return show_help();
+	if (r == 0)
+		r = run_or_print(&run);
+	if (r == 0 && run.request.dry_run)
+		(void)fprintf(stderr,
+			      "vmm: the configuration is fine; nothing was started (--dry-run)\n");
+	status = finish(&run, r);
+	vm_config_done(&run.config);
+	(void)fd_close(run.result_fd);
+	(void)fd_close(run.log_fd);
+	return status;
+}

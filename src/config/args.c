@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command line of `vmm run`. It is walked twice: for --config files first, then for everything
+ * else in its order. An error doesn't end a walk: what follows may be --result, where the error is
+ * to be reported.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "config/config.h"
+#include "config/load.h"
+#include "config/schema.h"
+#include "config/value.h"
+
+enum { SHOWN_LEN = 64 };
+
+struct walk {
+	int argc;
+	char *const *argv;
+	int next;
+	const char *letters; /* what is left of a cluster such as -qk */
+};
+
+/* One flag as it was found. */
+struct found {
+	const struct schema_row *row;
+	const char *value; /* NULL: takes none */
+	char shown[SHOWN_LEN];
+};
+
+struct run_parse {
+	struct config_draft draft;
+	struct run_request *request;
+	struct err *err;
+};
+
+static bool takes_value(const struct schema_row *row)
+{
+	return row->type != VALUE_NONE;
+}
+
+static size_t list_flags(const char **ret)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < schema_n_rows; i++)
+		if (schema_is_head(&schema_rows[i]))
+			ret[n++] = schema_rows[i].flag;
+	return n;
+}
+
+/* The long flag nearest to the first len bytes of word, or NULL. */
+static const char *nearest_flag(const char *word, size_t len)
+{
+	const char *flags[SCHEMA_MAX_ROWS];
+	char name[SHOWN_LEN];
+
+	(void)snprintf(name, sizeof(name), "%.*s", (int)len, word);
+	return *name ? schema_nearest(name, flags, list_flags(flags)) : NULL;
+}
+
+static int unknown_flag(const char *arg, size_t len, struct err *err)
+{
+	const char *near = len > 2 ? nearest_flag(arg + 2, len - 2) : NULL;
+
+	if (near)
+		return err_set(err, -EINVAL, "unknown option '%.*s': did you mean --%s?", (int)len,
+			       arg, near);
+	return err_set(err, -EINVAL, "unknown option '%.*s': see vmm run --help", (int)len, arg);
+}
+
+static int unknown_letter(char letter, struct err *err)
+{
+	char shown[8];
+
+	(void)snprintf(shown, sizeof(shown), isprint((unsigned char)letter) ? "%c" : "\\x%02x",
+		       (unsigned char)letter);
+	return err_set(err, -EINVAL, "unknown option '-%s': see vmm run --help", shown);
+}
+
+/* A word that stands alone: "kernel=x" or "mem" probably lacks its dashes. */
+static int stray(const char *arg, struct err *err)
+{
+	const char *near = strpbrk(arg, "/.") ? NULL : nearest_flag(arg, strcspn(arg, "= "));
+
+	if (strcmp(arg, "--") == 0)
+		return err_set(
+			err, -EINVAL,
+			"unexpected argument '--': vmm run takes options only, arguments for the "
+			"guest's init are given by --append '-- ...'");
+	if (near)
+		return err_set(
+			err, -EINVAL,
+			"unexpected argument '%s': vmm run takes options only, did you mean --%s?",
+			arg, near);
+	return err_set(err, -EINVAL,
+		       "unexpected argument '%s': vmm run takes options only, a kernel is given by "
+		       "--kernel FILE",
+		       arg);
+}
+
+/* Is it a flag that exists? Then it isn't the value of the flag before it. */
+static bool is_known_flag(const char *arg)
+{
+	char name[SHOWN_LEN];
+
+	if (strncmp(arg, "--", 2) != 0)
+		return arg[0] == '-' && schema_find_letter(arg[1]) && !arg[2];
+	(void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(arg + 2, "="), arg + 2);
+	return schema_find_flag(name) != NULL;
+}
+
+/* Takes the next argument as the value of what was found. */
+static int take_value(struct walk *walk, struct found *found, struct err *err)
+{
+	const char *arg = found->row->arg ? found->row->arg : "value";
+	const char *next = walk->next < walk->argc ? walk->argv[walk->next] : NULL;
+
+	if (!next)
+		return err_set(err, -EINVAL, "%s needs a value: %s %s", found->shown, found->shown,
+			       arg);
+	if (is_known_flag(next))
+		return err_set(err, -EINVAL,
+			       "%s needs a value, but the option '%s' follows; if that is the "
+			       "value, write "
+			       "--%s=%s",
+			       found->shown, next, found->row->flag, next);
+	found->value = next;
+	walk->next++;
+	return 0;
+}
+
+static int find_long(struct walk *walk, const char *arg, struct found *found, struct err *err)
+{
+	size_t len = strcspn(arg, "=");
+
+	(void)snprintf(found->shown, sizeof(found->shown), "%.*s", (int)len, arg);
+	found->row = len < sizeof(found->shown) ? schema_find_flag(found->shown + 2) : NULL;
+	if (!found->row)
+		return unknown_flag(arg, len, err);
+	if (arg[len] && !takes_value(found->row))
+		return err_set(err, -EINVAL, "%s takes no value", found->shown);
+	if (arg[len])
+		found->value = arg + len + 1;
+	else if (takes_value(found->row))
+		return take_value(walk, found, err);
+	return 0;
+}
+
+/* One letter of a cluster; a letter that takes a value takes the rest of the cluster or the next
+ * argument. */
+static int find_letter(struct walk *walk, struct found *found, struct err *err)
+{
+	const char *letters = walk->letters;
+
+	walk->letters = NULL;
+	found->row = schema_find_letter(letters[0]);
+	if (!found->row)
+		return unknown_letter(letters[0], err);
+	(void)snprintf(found->shown, sizeof(found->shown), "-%c", letters[0]);
+	if (!takes_value(found->row)) {
+		walk->letters = letters[1] ? letters + 1 : NULL;
+		return 0;
+	}
+	if (!letters[1])
+		return take_value(walk, found, err);
+	found->value = letters + 1;
+	return 0;
+}
+
+/* 1 and a flag in *found, 0 at the end, or -EINVAL; the walk goes on after an error. */
+static int walk_next(struct walk *walk, struct found *found, struct err *err)
+{
+	const char *arg;
+	int r;
+
+	*found = (struct found){0};
+	if (!walk->letters) {
+		if (walk->next >= walk->argc)
+			return 0;
+		arg = walk->argv[walk->next++];
+		if (arg[0] != '-' || !arg[1] || strcmp(arg, "--") == 0)
+			return stray(arg, err);
+		if (arg[1] == '-') {
+			r = find_long(walk, arg, found, err);
+			return r < 0 ? r : 1;
+		}
+		walk->letters = arg + 1;
+	}
+	r = find_letter(walk, found, err);
+	return r < 0 ? r : 1;
+}
+
+/* Sets one value; `where` names it in the message. */
+static int set_row(struct run_parse *parse, const struct schema_row *row, const char *text,
+		   const char *where)
+{
+	struct err why = {0};
+
+	if (value_set(row, parse->draft.config, text, &why) < 0)
+		return err_set(parse->err, why.code, "%s: %s", where, why.msg);
+	parse->draft.given |= schema_bit(row);
+	return 0;
+}
+
+static int unknown_part(struct run_parse *parse, const struct found *found, const char *key)
+{
+	const char *keys[SCHEMA_MAX_ROWS], *near;
+	struct str list = {0};
+	_cleanup_free_ char *shown = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < schema_n_rows; i++)
+		if (schema_find_key(found->row->flag, schema_rows[i].key) == &schema_rows[i]) {
+			str_addf(&list, "%s%s", n ? ", " : "", schema_rows[i].key);
+			keys[n++] = schema_rows[i].key;
+		}
+	near = schema_nearest(key, keys, n);
+	shown = str_steal(&list);
+	return err_set(parse->err, -EINVAL, "%s: unknown key '%s'%s%s%s (keys: %s)", found->shown,
+		       key, near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "",
+		       shown ? shown : "");
+}
+
+/* "key=value", or the bare value of the flag's head if it comes first. */
+static int set_part(struct run_parse *parse, const struct found *found, char *part, bool first)
+{
+	char where[2 * SHOWN_LEN];
+	char *equals = strchr(part, '=');
+	const struct schema_row *row = found->row;
+
+	if (!equals && first && *part)
+		return set_row(parse, row, part, found->shown);
+	if (!*part)
+		return err_set(parse->err, -EINVAL, "%s: nothing stands before or after a comma",
+			       found->shown);
+	if (!equals)
+		return err_set(parse->err, -EINVAL, "%s: '%s' is not KEY=VALUE", found->shown,
+			       part);
+	*equals = '\0';
+	row = schema_find_key(row->flag, part);
+	if (!row)
+		return unknown_part(parse, found, part);
+	(void)snprintf(where, sizeof(where), "%s: %s", found->shown, part);
+	return set_row(parse, row, equals + 1, where);
+}
+
+static int set_compound(struct run_parse *parse, const struct found *found)
+{
+	_cleanup_free_ char *copy = strdup(found->value);
+	char *rest = copy, *part;
+	int r = 0;
+
+	if (!copy)
+		return err_set(parse->err, -ENOMEM, "out of memory");
+	while (r == 0 && (part = strsep(&rest, ",")))
+		r = set_part(parse, found, part, part == copy);
+	return r;
+}
+
+/* --set: the dotted path that is nearest to a wrong one. */
+static int unknown_dotted(struct run_parse *parse, const struct found *found, const char *dotted)
+{
+	char names[SCHEMA_MAX_ROWS][32];
+	const char *list[SCHEMA_MAX_ROWS], *near;
+	char pointer[SCHEMA_POINTER_LEN];
+	size_t n = 0;
+
+	for (size_t i = 0; i < schema_n_rows; i++) {
+		const struct schema_row *row = &schema_rows[i];
+
+		if (!row->name)
+			continue;
+		(void)snprintf(names[n], sizeof(names[n]), "%s", schema_dotted(row, pointer));
+		list[n] = names[n];
+		n++;
+		if (strcmp(row->name, dotted) == 0) /* the object is missing: memory.hugepages */
+			return err_set(parse->err, -EINVAL,
+				       "%s: unknown key '%s': did you mean '%s'?", found->shown,
+				       dotted, pointer);
+	}
+	near = schema_nearest(dotted, list, n);
+	return err_set(parse->err, -EINVAL, "%s: unknown key '%s': %s%s%s", found->shown, dotted,
+		       near ? "did you mean '" : "see vmm config schema", near ? near : "",
+		       near ? "'?" : "");
+}
+
+static const struct schema_row *find_dotted(const char *dotted)
+{
+	char buf[SCHEMA_POINTER_LEN];
+
+	for (size_t i = 0; i < schema_n_rows; i++)
+		if (schema_rows[i].name && strcmp(schema_dotted(&schema_rows[i], buf), dotted) == 0)
+			return &schema_rows[i];
+	return NULL;
+}
+
+static int set_dotted(struct run_parse *parse, const struct found *found)
+{
+	_cleanup_free_ char *copy = strdup(found->value);
+	char where[2 * SHOWN_LEN];
+	const struct schema_row *row;
+	char *equals;
+
+	if (!copy)
+		return err_set(parse->err, -ENOMEM, "out of memory");
+	equals = strchr(copy, '=');
+	if (!equals)
+		return err_set(parse->err, -EINVAL,
+			       "%s: '%s' is not KEY=VALUE, such as memory.size=1G", found->shown,
+			       copy);
+	*equals = '\0';
+	row = find_dotted(copy);
+	if (!row)
+		return unknown_dotted(parse, found, copy);
+	(void)snprintf(where, sizeof(where), "%s %s", found->shown, copy);
+	return set_row(parse, row, equals + 1, where);
+}
+
+static int set_preset(struct run_parse *parse, const struct found *found)
+{
+	return set_row(parse, found->row - 1, found->row->preset, found->shown);
+}
+
+static int apply(struct run_parse *parse, const struct found *found)
+{
+	switch (found->row->action) {
+	case FLAG_VALUE:
+		return schema_is_compound(found->row)
+			       ? set_compound(parse, found)
+			       : set_row(parse, found->row, found->value, found->shown);
+	case FLAG_PRESET:
+		return set_preset(parse, found);
+	case FLAG_SET:
+		return set_dotted(parse, found);
+	case FLAG_PRINT_CONFIG:
+		parse->request->print_config = true;
+		break;
+	case FLAG_DRY_RUN:
+		parse->request->dry_run = true;
+		break;
+	case FLAG_HELP:
+		parse->request->help = true;
+		break;
+	case FLAG_CONFIG_FILE: /* done in the first walk */
+		break;
+	}
+	return 0;
+}
+
+static int load_file(struct run_parse *parse, const struct found *found)
+{
+	if (!*found->value)
+		return err_set(parse->err, -EINVAL, "%s: the path is empty", found->shown);
+	return config_load_path(&parse->draft, found->value, parse->err);
+}
+
+/* First walk: the files. What is wrong elsewhere is told by the second walk. */
+static int load_files(struct run_parse *parse, struct walk walk)
+{
+	struct found found;
+	int r = 0, n;
+
+	while ((n = walk_next(&walk, &found, NULL)) != 0)
+		if (n > 0 && found.row->action == FLAG_CONFIG_FILE && load_file(parse, &found) < 0)
+			r = -EINVAL;
+	return r;
+}
+
+static int apply_flags(struct run_parse *parse, struct walk walk)
+{
+	struct found found;
+	int r = 0, n;
+
+	while ((n = walk_next(&walk, &found, parse->err)) != 0)
+		if (n < 0 || apply(parse, &found) < 0)
+			r = -EINVAL;
+	return r;
+}
+
+int config_parse_run(int argc, char *const argv[], struct vm_config *config,
+		     struct run_request *ret, struct err *err)
+{
+	struct run_parse parse = {.draft = {config, 0}, .request = ret, .err = err};
+	const struct walk start = {.argc = argc, .argv = argv};
+	int r, files;
+
+	vm_config_init(config);
+	*ret = (struct run_request){0};
+	files = load_files(&parse, start);
+	r = apply_flags(&parse, start);
+	config_resolve(&parse.draft);
+	if (ret->help) { /* whoever asks for help gets it, whatever else is wrong */
+		if (err)
+			*err = (struct err){0};
+		return 0;
+	}
+	if (r == 0 && files == 0)
+		r = config_validate(config, err);
+	config_clean_message(err);
+	return r < 0 ? r : files;
+}

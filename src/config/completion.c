@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Completion for bash. Bash cuts words at "=", so `--flag=value` and `key=value` come as three
+ * words; the generated function looks at the one before the "=".
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "config/config.h"
+#include "config/schema.h"
+
+static const char head[] =
+	"# bash completion for vmm; made by `vmm config completion`\n"
+	"_vmm()\n"
+	"{\n"
+	"\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
+	"\tlocal command=${COMP_WORDS[1]} IFS=$' \\t\\n'\n"
+	"\n"
+	"\tCOMPREPLY=()\n"
+	"\tif [[ $cur == \"=\" ]]; then\n"
+	"\t\tcur=\n"
+	"\telif [[ $prev == \"=\" && $COMP_CWORD -ge 2 ]]; then\n"
+	"\t\tprev=${COMP_WORDS[COMP_CWORD-2]}\n"
+	"\tfi\n"
+	"\tif [[ $COMP_CWORD -eq 1 ]]; then\n"
+	"\t\t_vmm_words \"run config selftest doctor version\"\n"
+	"\t\treturn\n"
+	"\tfi\n"
+	"\tcase $command in\n"
+	"\tconfig)\n"
+	"\t\tif [[ $COMP_CWORD -eq 2 ]]; then\n"
+	"\t\t\t_vmm_words \"schema check completion man-options --help\"\n"
+	"\t\telif [[ ${COMP_WORDS[2]} == check ]]; then\n"
+	"\t\t\t_vmm_files\n"
+	"\t\tfi\n"
+	"\t\t;;\n"
+	"\tselftest | doctor) _vmm_words \"--json\" ;;\n"
+	"\tversion) _vmm_words \"--features\" ;;\n"
+	"\trun) _vmm_run ;;\n"
+	"\tesac\n"
+	"}\n"
+	"\n"
+	"# Words that begin like $cur; one that ends in = or , goes on without a blank.\n"
+	"_vmm_words()\n"
+	"{\n"
+	"\tCOMPREPLY=($(compgen -W \"$1\" -- \"$cur\"))\n"
+	"\tif [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=,] ]]; then\n"
+	"\t\tcompopt -o nospace 2>/dev/null\n"
+	"\tfi\n"
+	"}\n"
+	"\n"
+	"_vmm_files()\n"
+	"{\n"
+	"\tlocal IFS=$'\\n'\n"
+	"\n"
+	"\tCOMPREPLY=($(compgen -f -- \"$cur\"))\n"
+	"\tcompopt -o filenames 2>/dev/null\n"
+	"}\n"
+	"\n"
+	"_vmm_run()\n"
+	"{\n"
+	"\tcase $prev in\n";
+
+static const char tail[] = "\tesac\n"
+			   "}\n"
+			   "\n"
+			   "complete -F _vmm vmm\n";
+
+/* "--append | -a | -p" */
+static void add_flags(const struct schema_row *row, struct str *out)
+{
+	str_addf(out, "--%s", row->flag);
+	for (const char *letter = row->letters; letter && *letter; letter++)
+		str_addf(out, " | -%c", *letter);
+}
+
+/* The words that a value may be, a path's beginning included: "stdio file= none". */
+static void add_values(const struct schema_row *row, struct str *out)
+{
+	if (row->type == VALUE_BOOL)
+		str_add(out, "on off");
+	for (size_t i = 0; i < row->n_choices; i++)
+		str_addf(out, "%s%.*s", i ? " " : "", (int)strcspn(row->choices[i].name, "P"),
+			 row->choices[i].name);
+}
+
+static bool has_values(const struct schema_row *row)
+{
+	return row->type == VALUE_BOOL || row->n_choices;
+}
+
+/* After "--mem 1G,": its keys, each behind what stands there; after "1G,hugepages=" that key's
+ * values. */
+static void add_compound(const struct schema_row *flag, struct str *out)
+{
+	str_add(out, "\t");
+	add_flags(flag, out);
+	str_add(out, ")\n\t\tlocal before=\n\t\t[[ $cur == *,* ]] && before=${cur%,*},\n"
+		     "\t\t[[ -n $before ]] && _vmm_words \"");
+	for (size_t i = 0; i < schema_n_rows; i++)
+		if (schema_rows[i].key && strcmp(schema_rows[i].flag, flag->flag) == 0)
+			str_addf(out, "${before}%s= ", schema_rows[i].key);
+	str_add(out, "\"\n\t\t;;\n");
+}
+
+static void add_case(const struct schema_row *row, struct str *out)
+{
+	if (row->key && schema_is_head(row))
+		add_compound(row, out);
+	if (row->key && has_values(row)) {
+		str_addf(out, "\t*,%s) _vmm_words \"", row->key);
+		add_values(row, out);
+		str_add(out, "\" ;;\n");
+	}
+	if (row->key || row->type == VALUE_NONE)
+		return;
+	str_add(out, "\t");
+	add_flags(row, out);
+	if (has_values(row)) {
+		str_add(out, ") _vmm_words \"");
+		add_values(row, out);
+		str_add(out, "\" ;;\n");
+	} else {
+		str_add(out, row->type == VALUE_PATH ? ") _vmm_files ;;\n" : ") ;;\n");
+	}
+}
+
+/* Any other word: a flag, or a path behind file= or unix=. */
+static void add_rest(struct str *out)
+{
+	str_add(out, "\tfile | unix) _vmm_files ;;\n\t*) _vmm_words \"");
+	for (size_t i = 0; i < schema_n_rows; i++)
+		if (schema_is_head(&schema_rows[i]))
+			str_addf(out, "--%s ", schema_rows[i].flag);
+	str_add(out, "\" ;;\n");
+}
+
+void config_print_completion(FILE *out)
+{
+	struct str s = {0};
+	_cleanup_free_ char *text = NULL;
+
+	str_add(&s, head);
+	for (size_t i = 0; i < schema_n_rows; i++)
+		if (schema_rows[i].flag)
+			add_case(&schema_rows[i], &s);
+	add_rest(&s);
+	str_add(&s, tail);
+	text = str_steal(&s);
+	if (text)
+		(void)fputs(text, out);
+}

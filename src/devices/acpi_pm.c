@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "devices/acpi_pm.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "bus/device.h"
+#include "bus/io_bus.h"
+#include "bus/wires.h"
+
+enum { SLEEP_CONTROL, SLEEP_STATUS, RESET, HOLE, PENDING_EVENTS, PORTS };
+
+enum {
+	SLP_TYP_SHIFT = 2,
+	SLP_TYP_MASK = 0x1c,
+	SLP_EN = 0x20,
+	S5 = 5,
+	RESET_VALUE = 1,
+	POWER_BUTTON = 0x01,
+};
+
+struct acpi_pm {
+	struct device dev;
+	struct io_region region;
+	struct run_wire *run;
+	struct irq_line *ged;
+	_Atomic uint8_t sleep_type; /* SLP_TYP as written; SLP_EN is write-only */
+	_Atomic uint8_t pending;
+	atomic_bool events_read;
+};
+
+static uint64_t acpi_pm_read(struct io_region *region, uint64_t offset, unsigned size)
+{
+	struct acpi_pm *pm = container_of(region, struct acpi_pm, region);
+
+	(void)size;
+	switch (offset) {
+	case SLEEP_CONTROL:
+		return atomic_load(&pm->sleep_type);
+	case PENDING_EVENTS:
+		atomic_store(&pm->events_read, true);
+		return atomic_exchange(&pm->pending, 0);
+	default:
+		return 0;
+	}
+}
+
+static void write_sleep_control(struct acpi_pm *pm, uint8_t value)
+{
+	atomic_store(&pm->sleep_type, value & SLP_TYP_MASK);
+	if ((value & SLP_EN) && (value & SLP_TYP_MASK) >> SLP_TYP_SHIFT == S5)
+		run_wire_request(pm->run, GUEST_POWER_OFF, 0);
+}
+
+static void acpi_pm_write(struct io_region *region, uint64_t offset, unsigned size, uint64_t value)
+{
+	struct acpi_pm *pm = container_of(region, struct acpi_pm, region);
+
+	(void)size;
+	if (offset == SLEEP_CONTROL)
+		write_sleep_control(pm, (uint8_t)value);
+	else if (offset == RESET && value == RESET_VALUE)
+		run_wire_request(pm->run, GUEST_RESET, 0);
+}
+
+void acpi_pm_press_power_button(struct device *dev)
+{
+	struct acpi_pm *pm = container_of(dev, struct acpi_pm, dev);
+
+	/* The bit first: the interrupt may be handled before the second call returns. */
+	atomic_fetch_or(&pm->pending, POWER_BUTTON);
+	irq_line_set(pm->ged, true);
+	irq_line_set(pm->ged, false);
+}
+
+bool acpi_pm_events_are_read(struct device *dev)
+{
+	struct acpi_pm *pm = container_of(dev, struct acpi_pm, dev);
+
+	return atomic_load(&pm->events_read);
+}
+
+static void acpi_pm_reset(struct device *dev)
+{
+	struct acpi_pm *pm = container_of(dev, struct acpi_pm, dev);
+
+	atomic_store(&pm->sleep_type, 0);
+	atomic_store(&pm->pending, 0);
+	atomic_store(&pm->events_read, false);
+	irq_line_set(pm->ged, false);
+}
+
+static void acpi_pm_free(struct device *dev)
+{
+	free(container_of(dev, struct acpi_pm, dev));
+}
+
+int acpi_pm_new(struct io_bus *pio, uint16_t port, struct run_wire *run, struct irq_line *ged,
+		struct device **ret)
+{
+	static const struct device_ops device_ops = {.reset = acpi_pm_reset, .free = acpi_pm_free};
+	static const struct io_ops io_ops = {.read = acpi_pm_read, .write = acpi_pm_write};
+	struct acpi_pm *pm = calloc(1, sizeof(*pm));
+	int r;
+
+	if (!pm)
+		return -ENOMEM;
+	pm->dev = (struct device){.ops = &device_ops, .id = "acpi_pm"};
+	pm->region =
+		(struct io_region){.ops = &io_ops, .name = "acpi_pm", .base = port, .size = PORTS};
+	pm->run = run;
+	pm->ged = ged;
+	r = io_bus_add(pio, &pm->region);
+	if (r < 0) {
+		free(pm);
+		return r;
+	}
+	*ret = &pm->dev;
+	return 0;
+}

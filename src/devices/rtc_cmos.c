@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* MC146818A data sheet; the century byte is where FADT.CENTURY puts it on a PC. */
+#include "devices/rtc_cmos.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mutex.h"
+#include "bus/device.h"
+#include "bus/io_bus.h"
+
+enum {
+	SECONDS = 0x00,
+	MINUTES = 0x02,
+	HOURS = 0x04,
+	WEEKDAY = 0x06,
+	DAY = 0x07,
+	MONTH = 0x08,
+	YEAR = 0x09,
+	REG_A = 0x0a,
+	REG_B = 0x0b,
+	REG_C = 0x0c,
+	REG_D = 0x0d,
+	CENTURY = 0x32,
+	CMOS_SIZE = 128,
+
+	A_RESET = 0x26, /* 32768 Hz, 1024 Hz periodic rate; no update is ever in progress */
+	A_UPDATE = 0x80,
+	B_24H = 0x02,
+	B_BINARY = 0x04,
+	D_VALID = 0x80, /* the battery is fine */
+	HOURS_PM = 0x80,
+};
+
+struct rtc_cmos {
+	struct device dev;
+	struct io_region region;
+	rtc_cmos_clock clock;
+	struct mutex lock; /* leaf; guards the rest */
+	uint8_t index;
+	uint8_t cmos[CMOS_SIZE];
+};
+
+/* Broken-down UTC time. Not gmtime_r(): on its first call libc opens the time zone file. */
+struct civil {
+	unsigned year, month, day, weekday, hour, minute, second;
+};
+
+static unsigned days_in_year(unsigned year)
+{
+	return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 366 : 365;
+}
+
+static unsigned days_in_month(unsigned year, unsigned month)
+{
+	static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+
+	return month == 2 ? days_in_year(year) - 337 : days[month - 1];
+}
+
+/* Counted up from 1970: the kernel's clock ends in 2262, so the loops are short. */
+static void civil_date(uint64_t days, struct civil *ret)
+{
+	ret->weekday = (unsigned)((days + 4) % 7) + 1; /* 1970-01-01 was a Thursday; Sunday is 1 */
+	ret->year = 1970;
+	for (; days >= days_in_year(ret->year); ret->year++)
+		days -= days_in_year(ret->year);
+	ret->month = 1;
+	for (; days >= days_in_month(ret->year, ret->month); ret->month++)
+		days -= days_in_month(ret->year, ret->month);
+	ret->day = (unsigned)days + 1;
+}
+
+static struct civil civil_time(int64_t seconds)
+{
+	struct civil t;
+	unsigned of_day;
+
+	/* A host whose clock stands before 1970 shows 1970. */
+	if (seconds < 0)
+		seconds = 0;
+	of_day = (unsigned)(seconds % 86400);
+	civil_date((uint64_t)seconds / 86400, &t);
+	t.hour = of_day / 3600;
+	t.minute = of_day / 60 % 60;
+	t.second = of_day % 60;
+	return t;
+}
+
+static int64_t wall_clock(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	return ts.tv_sec;
+}
+
+static uint8_t encode(const struct rtc_cmos *rtc, unsigned v)
+{
+	return (uint8_t)(rtc->cmos[REG_B] & B_BINARY ? v : v / 10 % 10 * 16 + v % 10);
+}
+
+static uint8_t encode_hour(const struct rtc_cmos *rtc, unsigned hour)
+{
+	if (rtc->cmos[REG_B] & B_24H)
+		return encode(rtc, hour);
+	return encode(rtc, (hour + 11) % 12 + 1) | (hour >= 12 ? HOURS_PM : 0);
+}
+
+static bool is_time(uint8_t index)
+{
+	return index == SECONDS || index == MINUTES || index == HOURS ||
+	       (index >= WEEKDAY && index <= YEAR) || index == CENTURY;
+}
+
+static uint8_t read_time(const struct rtc_cmos *rtc)
+{
+	struct civil t = civil_time(rtc->clock());
+
+	switch (rtc->index) {
+	case SECONDS:
+		return encode(rtc, t.second);
+	case MINUTES:
+		return encode(rtc, t.minute);
+	case HOURS:
+		return encode_hour(rtc, t.hour);
+	case WEEKDAY:
+		return encode(rtc, t.weekday);
+	case DAY:
+		return encode(rtc, t.day);
+	case MONTH:
+		return encode(rtc, t.month);
+	case YEAR:
+		return encode(rtc, t.year % 100);
+	default:
+		return encode(rtc, t.year / 100 % 100);
+	}
+}
+
+static uint64_t rtc_read(struct io_region *region, uint64_t offset, unsigned size)
+{
+	struct rtc_cmos *rtc = container_of(region, struct rtc_cmos, region);
+	uint8_t value;
+
+	(void)size;
+	if (offset == 0)
+		return 0xff; /* the index is write-only */
+	mutex_lock(&rtc->lock);
+	value = is_time(rtc->index) ? read_time(rtc) : rtc->cmos[rtc->index];
+	mutex_unlock(&rtc->lock);
+	return value;
+}
+
+static void write_data(struct rtc_cmos *rtc, uint8_t value)
+{
+	if (is_time(rtc->index) || rtc->index == REG_C || rtc->index == REG_D)
+		return;
+	if (rtc->index == REG_A)
+		value &= (uint8_t)~A_UPDATE;
+	rtc->cmos[rtc->index] = value;
+}
+
+static void rtc_write(struct io_region *region, uint64_t offset, unsigned size, uint64_t value)
+{
+	struct rtc_cmos *rtc = container_of(region, struct rtc_cmos, region);
+
+	(void)size;
+	mutex_lock(&rtc->lock);
+	if (offset == 0)
+		rtc->index =
+			value & (CMOS_SIZE - 1); /* bit 7 masks the NMI, which nothing raises */
+	else
+		write_data(rtc, (uint8_t)value);
+	mutex_unlock(&rtc->lock);
+}
+
+static void rtc_reset(struct device *dev)
+{
+	struct rtc_cmos *rtc = container_of(dev, struct rtc_cmos, dev);
+
+	mutex_lock(&rtc->lock);
+	memset(rtc->cmos, 0, sizeof(rtc->cmos));
+	rtc->index = 0;
+	rtc->cmos[REG_A] = A_RESET;
+	rtc->cmos[REG_B] = B_24H;
+	rtc->cmos[REG_D] = D_VALID;
+	mutex_unlock(&rtc->lock);
+}
+
+static void rtc_free(struct device *dev)
+{
+	free(container_of(dev, struct rtc_cmos, dev));
+}
+
+int rtc_cmos_new(struct io_bus *pio, rtc_cmos_clock clock, struct device **ret)
+{
+	static const struct device_ops device_ops = {.reset = rtc_reset, .free = rtc_free};
+	static const struct io_ops io_ops = {.read = rtc_read, .write = rtc_write};
+	struct rtc_cmos *rtc = calloc(1, sizeof(*rtc));
+	int r;
+
+	if (!rtc)
+		return -ENOMEM;
+	rtc->dev = (struct device){.ops = &device_ops, .id = "rtc0"};
+	rtc->region = (struct io_region){
+		.ops = &io_ops, .name = "rtc0", .base = RTC_CMOS_PORT, .size = 2};
+	rtc->clock = clock ? clock : wall_clock;
+	mutex_init(&rtc->lock);
+	rtc_reset(&rtc->dev);
+	r = io_bus_add(pio, &rtc->region);
+	if (r < 0) {
+		free(rtc);
+		return r;
+	}
+	*ret = &rtc->dev;
+	return 0;
+}

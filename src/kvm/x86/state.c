@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The state of a vCPU before its first KVM_RUN, and its return at a reset in place.
+ *
+ * Order of restoring: special registers first, since they hold the APIC base and mode that the
+ * local APIC's own state depends on and the features that MSRs are checked against; the time stamp
+ * counter is left to run, because writing it on each vCPU at a different moment would put them out
+ * of step.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "kvm/vcpu_internal.h"
+
+enum { MSR_TSC = 0x10, MSR_TSC_DEADLINE = 0x6e0 };
+
+struct vcpu_state {
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+	struct kvm_xcrs xcrs;
+	struct kvm_lapic_state lapic;
+	struct kvm_mp_state mp_state;
+	struct kvm_vcpu_events events;
+	struct kvm_debugregs debugregs;
+	struct kvm_xsave *xsave;
+	struct kvm_msrs *msrs;
+	bool has_xcrs;
+};
+
+struct vcpu_state *vcpu_state_free(struct vcpu_state *state)
+{
+	if (!state)
+		return NULL;
+	free(state->xsave);
+	free(state->msrs);
+	free(state);
+	return NULL;
+}
+DEFINE_CLEANUP(struct vcpu_state *, vcpu_state_free);
+
+static int msr_list(const struct kvm_vcpu *vcpu, struct kvm_msr_list **ret)
+{
+	struct kvm_msr_list probe = {.nmsrs = 0}, *list;
+
+	if (ioctl(vcpu->vm->host->fd, KVM_GET_MSR_INDEX_LIST, &probe) < 0 && errno != E2BIG)
+		return -errno;
+	list = calloc(1, sizeof(*list) + probe.nmsrs * sizeof(list->indices[0]));
+	if (!list)
+		return -ENOMEM;
+	list->nmsrs = probe.nmsrs;
+	if (ioctl(vcpu->vm->host->fd, KVM_GET_MSR_INDEX_LIST, list) < 0) {
+		int e = errno;
+
+		free(list);
+		return -e;
+	}
+	*ret = list;
+	return 0;
+}
+
+int vcpu_msr(const struct kvm_vcpu *vcpu, unsigned long request, struct kvm_msr_entry *entry)
+{
+	union {
+		struct kvm_msrs msrs;
+		uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+	} one = {.msrs.nmsrs = 1};
+	int n;
+
+	one.msrs.entries[0] = *entry;
+	n = ioctl(vcpu->fd, request, &one);
+	*entry = one.msrs.entries[0];
+	return n < 0 ? -errno : n == 1 ? 0 : -EINVAL;
+}
+
+/* Keeps the MSRs that can be read and written back; the rest can't have been changed by us either.
+ */
+static int save_msrs(const struct kvm_vcpu *vcpu, struct kvm_msrs **ret)
+{
+	_cleanup_free_ struct kvm_msr_list *list = NULL;
+	struct kvm_msrs *msrs;
+	int r = msr_list(vcpu, &list);
+
+	if (!list)
+		return r;
+	msrs = calloc(1, sizeof(*msrs) + list->nmsrs * sizeof(msrs->entries[0]));
+	if (!msrs)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < list->nmsrs; i++) {
+		struct kvm_msr_entry entry = {.index = list->indices[i]};
+
+		if (entry.index == MSR_TSC || entry.index == MSR_TSC_DEADLINE)
+			continue;
+		if (vcpu_msr(vcpu, KVM_GET_MSRS, &entry) == 0 &&
+		    vcpu_msr(vcpu, KVM_SET_MSRS, &entry) == 0)
+			msrs->entries[msrs->nmsrs++] = entry;
+	}
+	*ret = msrs;
+	return 0;
+}
+
+static void restore_msrs(const struct kvm_vcpu *vcpu, const struct kvm_msrs *msrs)
+{
+	for (uint32_t i = 0; i < msrs->nmsrs; i++) {
+		struct kvm_msr_entry entry = msrs->entries[i];
+
+		if (vcpu_msr(vcpu, KVM_SET_MSRS, &entry) < 0)
+			log_debug("vCPU %u: MSR %#x could not be reset", vcpu->index, entry.index);
+	}
+}
+
+/* The fixed-size parts: what to get and set, and where it lies in struct vcpu_state. */
+struct part {
+	unsigned long get, set;
+	size_t offset;
+};
+
+#define PART(what, member)                                                                         \
+	{                                                                                          \
+		KVM_GET_##what, KVM_SET_##what, offsetof(struct vcpu_state, member)                \
+	}
+static const struct part parts[] = {
+	PART(SREGS, sregs),	    PART(LAPIC, lapic), PART(VCPU_EVENTS, events),
+	PART(DEBUGREGS, debugregs), PART(REGS, regs),	PART(MP_STATE, mp_state),
+};
+
+int kvm_vcpu_save(struct kvm_vcpu *vcpu)
+{
+	_cleanup_(vcpu_state_free_cleanup) struct vcpu_state *state = calloc(1, sizeof(*state));
+	const struct kvm_host *host = vcpu->vm->host;
+	int r;
+
+	if (!state)
+		return -ENOMEM;
+	state->xsave = calloc(1, (size_t)host->xsave_size);
+	if (!state->xsave)
+		return -ENOMEM;
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		if (ioctl(vcpu->fd, parts[i].get, (char *)state + parts[i].offset) < 0)
+			return -errno;
+	if (ioctl(vcpu->fd, host->xsave2 ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, state->xsave) < 0)
+		return -errno;
+	state->has_xcrs = ioctl(vcpu->fd, KVM_GET_XCRS, &state->xcrs) == 0;
+	r = save_msrs(vcpu, &state->msrs);
+	if (r < 0)
+		return r;
+	(void)vcpu_state_free(vcpu->saved);
+	vcpu->saved = TAKE_PTR(state);
+	return 0;
+}
+
+int kvm_vcpu_restore(struct kvm_vcpu *vcpu)
+{
+	struct vcpu_state *state = vcpu->saved;
+
+	if (!state)
+		return -ENODATA;
+	if (ioctl(vcpu->fd, KVM_SET_SREGS, &state->sregs) < 0)
+		return -errno;
+	if (state->has_xcrs && ioctl(vcpu->fd, KVM_SET_XCRS, &state->xcrs) < 0)
+		return -errno;
+	if (ioctl(vcpu->fd, KVM_SET_XSAVE, state->xsave) < 0)
+		return -errno;
+	restore_msrs(vcpu, state->msrs);
+	for (size_t i = 1; i < ARRAY_SIZE(parts); i++)
+		if (ioctl(vcpu->fd, parts[i].set, (char *)state + parts[i].offset) < 0)
+			return -errno;
+	return 0;
+}

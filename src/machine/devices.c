@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The device table: what this machine has, in the order in which it is made. A new device is a row
+ * here. */
+#include <assert.h>
+#include <string.h>
+#include <time.h>
+
+#include "devices/acpi_pm.h"
+#include "devices/debugcon.h"
+#include "devices/exit_port.h"
+#include "devices/i8042.h"
+#include "devices/pvpanic.h"
+#include "devices/rtc_cmos.h"
+#include "devices/serial16550.h"
+#include "machine/layout.h"
+#include "machine/vm_internal.h"
+#include "pci/host_bridge.h"
+
+static int add_pci(struct vm *vm, struct device **ret)
+{
+	struct pci_host_bridge_wiring wiring = {
+		.ports = &vm->ports,
+		.memory = &vm->memory,
+		.run = &vm->run_wire,
+		.ecam_base = LAYOUT_ECAM_BASE,
+		.ecam_size = LAYOUT_ECAM_SIZE,
+	};
+
+	return pci_host_bridge_new(&wiring, ret);
+}
+
+static int add_power_management(struct vm *vm, struct device **ret)
+{
+	int r = acpi_pm_new(&vm->ports, LAYOUT_PORT_SLEEP, &vm->run_wire,
+			    kvm_vm_irq_line(vm->kvm, LAYOUT_GSI_GED), ret);
+
+	if (r == 0)
+		vm->power_management = *ret;
+	return r;
+}
+
+static void on_serial_byte(struct serial16550_tap *tap, uint8_t byte)
+{
+	console_watch_byte(&container_of(tap, struct vm, tap)->watch, byte);
+}
+
+static int add_serial(struct vm *vm, struct device **ret)
+{
+	vm->tap.byte = on_serial_byte;
+	return serial16550_new(&vm->ports, LAYOUT_PORT_COM1,
+			       kvm_vm_irq_line(vm->kvm, LAYOUT_GSI_COM1), vm_serial_chr(vm),
+			       &vm->tap, ret);
+}
+
+static int64_t wall_clock(void)
+{
+	return time(NULL);
+}
+
+static int add_rtc(struct vm *vm, struct device **ret)
+{
+	return rtc_cmos_new(&vm->ports, wall_clock, ret);
+}
+
+static int add_i8042(struct vm *vm, struct device **ret)
+{
+	return i8042_new(&vm->ports, &vm->run_wire, ret);
+}
+
+static int add_pvpanic(struct vm *vm, struct device **ret)
+{
+	return pvpanic_new(&vm->ports, LAYOUT_PORT_PVPANIC, &vm->run_wire, ret);
+}
+
+static int add_exit_port(struct vm *vm, struct device **ret)
+{
+	return exit_port_new(&vm->ports, LAYOUT_PORT_EXIT, &vm->run_wire, ret);
+}
+
+static int add_debugcon(struct vm *vm, struct device **ret)
+{
+	return debugcon_new(&vm->ports, LAYOUT_PORT_DEBUGCON, vm->res->debugcon, ret);
+}
+
+struct device_row {
+	const char *what;
+	int (*add)(struct vm *vm, struct device **ret);
+};
+
+static const struct device_row device_table[] = {
+	{"PCI host bridge", add_pci}, {"power management", add_power_management},
+	{"serial port", add_serial},  {"real-time clock", add_rtc},
+	{"i8042", add_i8042},	      {"pvpanic", add_pvpanic},
+	{"exit port", add_exit_port}, {"debug console", add_debugcon},
+};
+
+static_assert(ARRAY_SIZE(device_table) <= VM_MAX_DEVICES, "struct vm has room for each device");
+
+int vm_add_devices(struct vm *vm, struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(device_table); i++) {
+		int r = device_table[i].add(vm, &vm->devices[vm->n_devices]);
+
+		if (r < 0)
+			return err_set(err, r, "the machine's %s can't be made: %s",
+				       device_table[i].what, strerror(-r));
+		vm->n_devices++;
+	}
+	return 0;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The machine's fixed places: guest-physical memory, ports and interrupt lines.
+ * docs/reference/machine.md is this table for people.
+ */
+#ifndef VMM_MACHINE_LAYOUT_H
+#define VMM_MACHINE_LAYOUT_H
+
+#include "base/checked.h"
+
+/* RAM lies in [0, 3 GiB) and from 4 GiB up; in the hole between them: */
+#define LAYOUT_HOLE_START  GIB(3)
+#define LAYOUT_HOLE_END	   GIB(4)
+#define LAYOUT_MMIO32_BASE LAYOUT_HOLE_START
+#define LAYOUT_MMIO32_SIZE MIB(512)
+#define LAYOUT_ECAM_BASE   UINT64_C(0xe0000000)
+#define LAYOUT_ECAM_SIZE   MIB(256)
+#define LAYOUT_IOAPIC_BASE 0xfec00000u
+#define LAYOUT_LAPIC_BASE  0xfee00000u
+
+enum {
+	LAYOUT_PORT_I8042_DATA = 0x60,
+	LAYOUT_PORT_I8042_COMMAND = 0x64,
+	LAYOUT_PORT_RTC = 0x70,
+	LAYOUT_PORT_DEBUGCON = 0xe9,
+	LAYOUT_PORT_EXIT = 0xf4,
+	LAYOUT_PORT_COM1 = 0x3f8,
+	LAYOUT_PORT_PVPANIC = 0x505,
+	LAYOUT_PORT_SLEEP = 0x600,
+	LAYOUT_PORT_RESET = 0x602,
+	LAYOUT_PORT_GED = 0x604,
+
+	LAYOUT_RESET_VALUE = 1,
+
+	LAYOUT_GSI_COM1 = 4,
+	LAYOUT_GSI_RTC = 8,
+	LAYOUT_GSI_GED = 9,
+};
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Everything that a run takes from the host by path, opened and checked before the process is
+ * locked down: /dev/kvm, kernel, initrd, log, result, character streams. After that nothing is
+ * opened by path.
+ */
+#ifndef VMM_MACHINE_RESOURCES_H
+#define VMM_MACHINE_RESOURCES_H
+
+#include "backend/chr.h"
+#include "base/compiler.h"
+#include "base/err.h"
+#include "boot/boot.h"
+#include "config/config.h"
+#include "kvm/host.h"
+
+struct vm_resources {
+	struct kvm_host host;
+	struct boot_file kernel, initrd;
+	enum boot_kernel_kind kernel_kind;
+	char *cmdline;				 /* the effective one */
+	struct chr *console, *serial, *debugcon; /* serial is NULL when ttyS0 carries the console */
+};
+
+/* 0, or -errno with a message that names the option and the file. Half-open resources are the
+ * caller's to close. */
+int vm_resources_open(const struct vm_config *config, struct vm_resources *ret,
+		      struct err *err) must_check;
+void vm_resources_close(struct vm_resources *res);
+
+/* The files that may still be unlinked after the lock-down, NULL-terminated, borrowed from config.
+ */
+enum { VM_RESOURCES_MAX_PATHS = 4 };
+void vm_resources_writable_paths(const struct vm_config *config,
+				 const char *ret[VM_RESOURCES_MAX_PATHS]);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mm/map.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/checked.h"
+
+void *mm_map_host(const struct mm_map *map, gpa_t gpa, uint64_t len)
+{
+	for (unsigned i = 0; i < map->n; i++) {
+		const struct mm_region *r = &map->regions[i];
+
+		if (range_inside(gpa.v, len, r->gpa.v, r->size))
+			return (char *)r->host + (gpa.v - r->gpa.v);
+	}
+	return NULL;
+}
+
+int mm_map_write(const struct mm_map *map, gpa_t gpa, const void *from, uint64_t len)
+{
+	void *host = mm_map_host(map, gpa, len);
+
+	if (!host)
+		return -EFAULT;
+	memcpy(host, from, len);
+	return 0;
+}
+
+int mm_map_read(const struct mm_map *map, gpa_t gpa, void *to, uint64_t len)
+{
+	const void *host = mm_map_host(map, gpa, len);
+
+	if (!host)
+		return -EFAULT;
+	memcpy(to, host, len);
+	return 0;
+}
+
+int mm_map_zero(const struct mm_map *map, gpa_t gpa, uint64_t len)
+{
+	void *host = mm_map_host(map, gpa, len);
+
+	if (!host)
+		return -EFAULT;
+	memset(host, 0, len);
+	return 0;
+}

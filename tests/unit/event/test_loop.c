@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "event/loop.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+
+static struct loop *loop;
+
+static void set_up(void)
+{
+	cr_assert_eq(loop_new(&loop), 0);
+}
+
+static void tear_down(void)
+{
+	loop = loop_free(loop);
+}
+
+TestSuite(loop, .init = set_up, .fini = tear_down, .timeout = 30);
+
+static void run(void)
+{
+	cr_assert_eq(loop_run(loop), 0);
+}
+
+/* ---- timers ---- */
+
+struct noted_timer {
+	struct loop_timer timer;
+	int id;
+};
+static int noted[8], n_noted;
+
+static void note(struct loop_timer *timer)
+{
+	noted[n_noted++] = container_of(timer, struct noted_timer, timer)->id;
+	cr_assert_eq(timer->deadline_ns, 0, "a fired timer is not armed");
+}
+
+static void stop_on_timer(struct loop_timer *timer)
+{
+	(void)timer;
+	loop_stop(loop);
+}
+
+static void assert_noted(const int *ids, int n)
+{
+	cr_assert_eq(n_noted, n);
+	for (int i = 0; i < n; i++)
+		cr_assert_eq(noted[i], ids[i], "place %d: %d", i, noted[i]);
+}
+
+Test(loop, timers_fire_in_order_of_deadline_and_equal_ones_as_armed)
+{
+	struct noted_timer t[] = {{{.fired = note}, 0}, {{.fired = note}, 1}, {{.fired = note}, 2}};
+	struct loop_timer end = {.fired = stop_on_timer};
+
+	loop_timer_arm(loop, &end, 4 * NS_PER_MS);
+	loop_timer_arm(loop, &t[0].timer, 3 * NS_PER_MS);
+	loop_timer_arm(loop, &t[1].timer, 1 * NS_PER_MS);
+	loop_timer_arm(loop, &t[2].timer, 2 * NS_PER_MS);
+	run();
+	assert_noted((int[]){1, 2, 0}, 3);
+}
+
+Test(loop, cancelled_timer_does_not_fire_and_arming_again_moves_it)
+{
+	struct noted_timer t[] = {{{.fired = note}, 0}, {{.fired = note}, 1}, {{.fired = note}, 2}};
+	struct loop_timer end = {.fired = stop_on_timer};
+
+	for (int i = 0; i < 3; i++)
+		loop_timer_arm(loop, &t[i].timer, (uint64_t)(i + 1) * NS_PER_MS);
+	loop_timer_arm(loop, &end, 5 * NS_PER_MS);
+	loop_timer_cancel(loop, &t[1].timer);
+	loop_timer_cancel(loop, &t[1].timer);
+	loop_timer_arm(loop, &t[0].timer, 4 * NS_PER_MS);
+	run();
+	assert_noted((int[]){2, 0}, 2);
+}
+
+Test(loop, timer_is_never_early_and_is_finer_than_a_millisecond)
+{
+	struct loop_timer end = {.fired = stop_on_timer};
+	uint64_t best = UINT64_MAX;
+
+	for (int i = 0; i < 20; i++) {
+		uint64_t start = clock_now_ns(), took;
+
+		loop_timer_arm(loop, &end, 200 * NS_PER_US);
+		run();
+		took = clock_now_ns() - start;
+		cr_assert_geq(took, 200 * NS_PER_US);
+		best = took < best ? took : best;
+	}
+	cr_assert_lt(best, 900 * NS_PER_US, "best of 20: %llu ns", (unsigned long long)best);
+}
+
+Test(loop, far_deadline_does_not_wrap)
+{
+	struct noted_timer far = {{.fired = note}, 0};
+	struct loop_timer end = {.fired = stop_on_timer};
+
+	loop_timer_arm(loop, &far.timer, UINT64_MAX);
+	loop_timer_arm(loop, &end, NS_PER_MS);
+	run();
+	assert_noted(NULL, 0);
+	cr_assert_eq(far.timer.deadline_ns, UINT64_MAX);
+	loop_timer_cancel(loop, &far.timer);
+}
+
+static int rearmed;
+
+static void rearm_at_once(struct loop_timer *timer)
+{
+	rearmed++;
+	loop_timer_arm(loop, timer, 0);
+}
+
+static void stop_on_fd(struct loop_fd *source, uint32_t events)
+{
+	(void)source;
+	(void)events;
+	loop_stop(loop);
+}
+
+Test(loop, timer_that_rearms_with_zero_lets_fds_through)
+{
+	struct loop_timer t = {.fired = rearm_at_once};
+	struct loop_fd source = {.fd = eventfd_new(), .ready = stop_on_fd};
+
+	loop_timer_arm(loop, &t, 0);
+	cr_assert_eq(loop_add_fd(loop, &source, EPOLLIN), 0);
+	eventfd_kick(source.fd);
+	run();
+	loop_del_fd(loop, &source);
+	close(source.fd);
+	loop_timer_cancel(loop, &t);
+}
+
+/* ---- file descriptors ---- */
+
+struct peer {
+	struct loop_fd source;
+	struct peer *other;
+	struct peer *reborn; /* takes the other's memory */
+	int calls;
+};
+
+static void reborn_ready(struct loop_fd *source, uint32_t events)
+{
+	(void)source;
+	(void)events;
+	cr_assert_fail("an event of the removed fd reached the new one");
+}
+
+/* Whichever of two ready sources comes first removes the other. */
+static void remove_other(struct loop_fd *source, uint32_t events)
+{
+	struct peer *self = container_of(source, struct peer, source);
+
+	(void)events;
+	self->calls++;
+	loop_del_fd(loop, &self->other->source);
+	close(self->other->source.fd);
+	if (self->reborn) {
+		/* The memory lives on as another source that is not ready. */
+		self->other->source = (struct loop_fd){.fd = eventfd_new(), .ready = reborn_ready};
+		cr_assert_eq(loop_add_fd(loop, &self->other->source, EPOLLIN), 0);
+	}
+	loop_stop(loop);
+}
+
+static void two_ready_peers(struct peer *a, struct peer *b)
+{
+	a->other = b;
+	b->other = a;
+	for (struct peer *p = a; p; p = p == a ? b : NULL) {
+		p->source = (struct loop_fd){.fd = eventfd_new(), .ready = remove_other};
+		cr_assert_eq(loop_add_fd(loop, &p->source, EPOLLIN), 0);
+		eventfd_kick(p->source.fd);
+	}
+}
+
+Test(loop, fd_removed_while_its_event_is_fetched_is_not_called)
+{
+	struct peer a = {0}, b = {0};
+
+	two_ready_peers(&a, &b);
+	run();
+	cr_assert_eq(a.calls + b.calls, 1);
+}
+
+Test(loop, source_at_the_address_of_a_removed_one_gets_no_stale_event)
+{
+	struct peer a = {.reborn = &a}, b = {.reborn = &b};
+
+	two_ready_peers(&a, &b);
+	run();
+	cr_assert_eq(a.calls + b.calls, 1);
+}
+
+static void free_self(struct loop_fd *source, uint32_t events)
+{
+	(void)events;
+	loop_del_fd(loop, source);
+	close(source->fd);
+	free(source);
+	loop_stop(loop);
+}
+
+Test(loop, handler_may_remove_and_free_its_own_source)
+{
+	struct loop_fd *source = malloc(sizeof(*source));
+
+	cr_assert_not_null(source);
+	*source = (struct loop_fd){.fd = eventfd_new(), .ready = free_self};
+	cr_assert_eq(loop_add_fd(loop, source, EPOLLIN), 0);
+	eventfd_kick(source->fd);
+	run();
+}
+
+static uint32_t seen_events;
+
+static void note_events(struct loop_fd *source, uint32_t events)
+{
+	seen_events |= events;
+	loop_del_fd(loop, source);
+	loop_stop(loop);
+}
+
+Test(loop, changed_mask_decides_what_is_reported)
+{
+	struct loop_timer end = {.fired = stop_on_timer};
+	struct loop_fd source = {.ready = note_events};
+	int fds[2];
+
+	cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+	source.fd = fds[1];
+	cr_assert_eq(loop_add_fd(loop, &source, 0), 0);
+	cr_assert(source.added);
+	loop_timer_arm(loop, &end, 5 * NS_PER_MS);
+	run();
+	cr_assert_eq(seen_events, 0);
+	cr_assert_eq(loop_mod_fd(loop, &source, EPOLLOUT), 0);
+	run();
+	cr_assert_eq(seen_events, EPOLLOUT);
+	cr_assert_not(source.added);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+Test(loop, regular_file_is_refused)
+{
+	struct loop_fd source = {.fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), .ready = note_events};
+
+	cr_assert_geq(source.fd, 0);
+	cr_assert_eq(loop_add_fd(loop, &source, EPOLLIN), -EPERM);
+	cr_assert_not(source.added);
+	loop_del_fd(loop, &source);
+	close(source.fd);
+}
+
+/* ---- posted work and stopping ---- */
+
+struct counted_work {
+	struct loop_work work;
+	int runs, id;
+};
+static int order[8], n_order;
+
+static void count_run(struct loop_work *work)
+{
+	struct counted_work *c = container_of(work, struct counted_work, work);
+
+	c->runs++;
+	if (n_order < 8)
+		order[n_order++] = c->id;
+}
+
+static void stop_on_work(struct loop_work *work)
+{
+	(void)work;
+	loop_stop(loop);
+}
+
+Test(loop, work_runs_once_per_post_in_the_order_posted)
+{
+	struct counted_work w[] = {{{.run = count_run}, 0, 0}, {{.run = count_run}, 0, 1},
+				   {{.run = count_run}, 0, 2}};
+	struct loop_work stop = {.run = stop_on_work};
+
+	for (int i = 0; i < 3; i++) {
+		loop_post(loop, &w[i].work);
+		loop_post(loop, &w[i].work);
+	}
+	loop_post(loop, &stop);
+	run();
+	for (int i = 0; i < 3; i++) {
+		cr_assert_eq(w[i].runs, 1);
+		cr_assert_eq(order[i], i);
+	}
+	loop_post(loop, &w[1].work);
+	loop_post(loop, &stop);
+	run();
+	cr_assert_eq(w[1].runs, 2);
+}
+
+static void post_again(struct loop_work *work)
+{
+	struct counted_work *c = container_of(work, struct counted_work, work);
+
+	if (++c->runs == 3)
+		loop_stop(loop);
+	else
+		loop_post(loop, work);
+}
+
+Test(loop, work_may_post_itself_again)
+{
+	struct counted_work w = {.work.run = post_again};
+
+	loop_post(loop, &w.work);
+	run();
+	cr_assert_eq(w.runs, 3);
+}
+
+static struct counted_work *victim;
+
+static void cancel_victim(struct loop_work *work)
+{
+	(void)work;
+	loop_work_cancel(loop, &victim->work);
+}
+
+Test(loop, cancelled_work_does_not_run_and_the_rest_does)
+{
+	struct counted_work before = {.work.run = count_run}, after = {.work.run = count_run};
+	struct counted_work gone = {.work.run = count_run}, late = {.work.run = count_run};
+	struct loop_work cancel = {.run = cancel_victim}, stop = {.run = stop_on_work};
+
+	loop_post(loop, &before.work);
+	loop_post(loop, &gone.work);
+	loop_post(loop, &after.work);
+	loop_work_cancel(loop, &gone.work);
+	/* And one that was fetched in the same batch as its canceller. */
+	victim = &late;
+	loop_post(loop, &cancel);
+	loop_post(loop, &late.work);
+	loop_post(loop, &stop);
+	run();
+	cr_assert_eq(before.runs, 1);
+	cr_assert_eq(after.runs, 1);
+	cr_assert_eq(gone.runs, 0);
+	cr_assert_eq(late.runs, 0);
+	cr_assert_not(late.work.queued);
+	loop_work_cancel(loop, &late.work);
+}
+
+enum { POSTERS = 4, POSTS = 20000 };
+static atomic_uint posts_made;
+static unsigned seen_posts;
+static struct counted_work shared[POSTERS + 1];
+
+static void see_posts(struct loop_work *work)
+{
+	(void)work;
+	seen_posts = atomic_load_explicit(&posts_made, memory_order_relaxed);
+	if (seen_posts == POSTERS * POSTS)
+		loop_stop(loop);
+}
+
+/* Own and common work alike; after the last post of all, some run() must see every one. */
+static void *poster(void *arg)
+{
+	for (int i = 0; i < POSTS; i++) {
+		atomic_fetch_add_explicit(&posts_made, 1, memory_order_relaxed);
+		loop_post(loop, arg);
+		loop_post(loop, &shared[POSTERS].work);
+	}
+	return NULL;
+}
+
+Test(loop, posts_of_many_threads_are_all_seen)
+{
+	pthread_t threads[POSTERS];
+
+	for (int i = 0; i <= POSTERS; i++)
+		shared[i].work.run = see_posts;
+	for (int i = 0; i < POSTERS; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, poster, &shared[i].work), 0);
+	run();
+	for (int i = 0; i < POSTERS; i++)
+		pthread_join(threads[i], NULL);
+	cr_assert_eq(seen_posts, POSTERS * POSTS);
+}
+
+static void *stopper(void *arg)
+{
+	(void)arg;
+	loop_stop(loop);
+	return NULL;
+}
+
+Test(loop, stop_from_another_thread_ends_a_waiting_loop)
+{
+	pthread_t thread;
+
+	cr_assert_eq(pthread_create(&thread, NULL, stopper, NULL), 0);
+	run();
+	pthread_join(thread, NULL);
+}
+
+Test(loop, stop_before_run_ends_that_run_only)
+{
+	struct counted_work w = {.work.run = count_run};
+	struct loop_work stop = {.run = stop_on_work};
+
+	loop_stop(loop);
+	run();
+	loop_post(loop, &w.work);
+	loop_post(loop, &stop);
+	run();
+	cr_assert_eq(w.runs, 1);
+}

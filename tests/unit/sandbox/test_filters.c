@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The generated programs, run by a small interpreter: what they decide and how soon, without any
+ * kernel. */
+#include "child.h"
+
+#include <criterion/criterion.h>
+#include <linux/audit.h>
+#include <linux/kvm.h>
+#include <linux/seccomp.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "sandbox/filters.h"
+
+struct verdict {
+	uint32_t action;
+	unsigned steps;
+};
+
+static uint32_t load(const struct seccomp_data *data, uint32_t offset)
+{
+	uint32_t v;
+
+	cr_assert_leq(offset, sizeof(*data) - sizeof(v));
+	memcpy(&v, (const char *)data + offset, sizeof(v));
+	return v;
+}
+
+static bool holds(const struct sock_filter *insn, uint32_t a)
+{
+	switch (BPF_OP(insn->code)) {
+	case BPF_JEQ:
+		return a == insn->k;
+	case BPF_JGT:
+		return a > insn->k;
+	case BPF_JGE:
+		return a >= insn->k;
+	case BPF_JSET:
+		return (a & insn->k) != 0;
+	default:
+		cr_assert_fail("jump %#x", insn->code);
+		return false;
+	}
+}
+
+/* The instructions that libseccomp and the generator use, no others. */
+static struct verdict run(const struct sandbox_program *program, const struct seccomp_data *data)
+{
+	uint32_t a = 0;
+	unsigned steps = 0;
+
+	for (unsigned pc = 0; pc < program->len; pc++) {
+		const struct sock_filter *insn = &program->insns[pc];
+
+		steps++;
+		if (BPF_CLASS(insn->code) == BPF_RET)
+			return (struct verdict){insn->k, steps};
+		if (BPF_CLASS(insn->code) == BPF_LD)
+			a = load(data, insn->k);
+		else if (insn->code == (BPF_ALU | BPF_AND | BPF_K))
+			a &= insn->k;
+		else if (insn->code == (BPF_JMP | BPF_JA))
+			pc += insn->k;
+		else if (BPF_CLASS(insn->code) == BPF_JMP)
+			pc += holds(insn, a) ? insn->jt : insn->jf;
+		else
+			cr_assert_fail("instruction %#x", insn->code);
+	}
+	cr_assert_fail("fell off the end of the program");
+	return (struct verdict){0, steps};
+}
+
+static struct verdict decide(enum sandbox_role role, enum sandbox_mode mode, long nr, uint64_t arg1,
+			     uint64_t arg2)
+{
+	struct seccomp_data data = {
+		.nr = (int)nr, .arch = AUDIT_ARCH_X86_64, .args = {[1] = arg1, [2] = arg2}};
+
+	return run(&sandbox_programs[role][mode], &data);
+}
+
+static uint32_t strict(enum sandbox_role role, long nr, uint64_t arg1, uint64_t arg2)
+{
+	return decide(role, SANDBOX_STRICT, nr, arg1, arg2).action;
+}
+
+Test(filters, vcpu__kvm_run_is_decided_within_eight_instructions)
+{
+	struct verdict verdict;
+
+	need_seccomp();
+	verdict = decide(SANDBOX_VCPU, SANDBOX_STRICT, SYS_ioctl, KVM_RUN, 0);
+	cr_assert_eq(verdict.action, SECCOMP_RET_ALLOW);
+	cr_assert_leq(verdict.steps, 8);
+}
+
+Test(filters, vcpu__what_follows_the_quick_check_still_decides)
+{
+	need_seccomp();
+	cr_assert_eq(strict(SANDBOX_VCPU, SYS_ioctl, KVM_GET_REGS, 0), SECCOMP_RET_ALLOW);
+	cr_assert_eq(strict(SANDBOX_VCPU, SYS_ioctl, KVM_IRQ_LINE, 0), SECCOMP_RET_ALLOW);
+	cr_assert_eq(strict(SANDBOX_VCPU, SYS_write, 0, 0), SECCOMP_RET_ALLOW);
+	cr_assert_eq(strict(SANDBOX_VCPU, SYS_ioctl, KVM_CREATE_VM, 0), SECCOMP_RET_TRAP);
+}
+
+Test(filters, only_vcpu_may_run_a_vcpu)
+{
+	need_seccomp();
+	cr_assert_eq(strict(SANDBOX_MAIN, SYS_ioctl, KVM_RUN, 0), SECCOMP_RET_TRAP);
+	cr_assert_eq(strict(SANDBOX_WORKER, SYS_ioctl, KVM_RUN, 0), SECCOMP_RET_TRAP);
+}
+
+Test(filters, ioctl__request_is_compared_in_its_low_half_only)
+{
+	need_seccomp();
+	cr_assert_eq(strict(SANDBOX_MAIN, SYS_ioctl, UINT64_C(0xffffffff00000000) | TIOCGWINSZ, 0),
+		     SECCOMP_RET_ALLOW);
+	cr_assert_eq(strict(SANDBOX_MAIN, SYS_ioctl, TIOCSTI, 0), SECCOMP_RET_TRAP);
+}
+
+Test(filters, ioctl__every_role_can_put_the_terminal_back)
+{
+	need_seccomp();
+	for (int role = 0; role < SANDBOX_ROLES; role++) {
+		cr_assert_eq(strict((enum sandbox_role)role, SYS_ioctl, TCSETS, 0),
+			     SECCOMP_RET_ALLOW);
+		cr_assert_eq(strict((enum sandbox_role)role, SYS_ioctl, TCSETSF, 0),
+			     SECCOMP_RET_ALLOW);
+	}
+}
+
+Test(filters, no_role_maps_executable_memory)
+{
+	need_seccomp();
+	for (int r = 0; r < SANDBOX_ROLES; r++) {
+		enum sandbox_role role = (enum sandbox_role)r;
+
+		cr_assert_eq(strict(role, SYS_mmap, 0, PROT_READ | PROT_WRITE), SECCOMP_RET_ALLOW);
+		cr_assert_eq(strict(role, SYS_mmap, 0, PROT_READ | PROT_EXEC), SECCOMP_RET_TRAP);
+		cr_assert_eq(strict(role, SYS_mprotect, 0, PROT_NONE), SECCOMP_RET_ALLOW);
+		cr_assert_eq(strict(role, SYS_mprotect, 0, PROT_EXEC), SECCOMP_RET_TRAP);
+		cr_assert_eq(strict(role, SYS_pkey_mprotect, 0, PROT_READ), SECCOMP_RET_TRAP);
+	}
+}
+
+Test(filters, no_role_makes_threads_processes_or_sockets)
+{
+	static const long calls[] = {SYS_clone, SYS_clone3, SYS_fork,	 SYS_vfork, SYS_socket,
+				     SYS_bind,	SYS_listen, SYS_connect, SYS_chmod, SYS_renameat};
+
+	need_seccomp();
+	for (int r = 0; r < SANDBOX_ROLES; r++) {
+		for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
+			cr_assert_eq(strict((enum sandbox_role)r, calls[i], 0, 0), SECCOMP_RET_TRAP,
+				     "role %d, call %ld", r, calls[i]);
+	}
+}
+
+Test(filters, no_role_opens_a_path)
+{
+	need_no_sanitizer("a sanitizer's runtime opens files");
+	need_seccomp();
+	for (int r = 0; r < SANDBOX_ROLES; r++) {
+		cr_assert_eq(strict((enum sandbox_role)r, SYS_open, 0, 0), SECCOMP_RET_TRAP);
+		cr_assert_eq(strict((enum sandbox_role)r, SYS_openat, 0, 0), SECCOMP_RET_TRAP);
+		cr_assert_eq(strict((enum sandbox_role)r, SYS_openat2, 0, 0), SECCOMP_RET_TRAP);
+	}
+}
+
+Test(filters, deadly_calls_kill_the_process_in_strict)
+{
+	static const long calls[] = {SYS_execve,      SYS_execveat, SYS_process_vm_readv,
+				     SYS_init_module, SYS_bpf,	    SYS_userfaultfd,
+				     SYS_mount,	      SYS_keyctl,   SYS_kexec_load};
+
+	need_seccomp();
+	for (int r = 0; r < SANDBOX_ROLES; r++) {
+		for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
+			cr_assert_eq(strict((enum sandbox_role)r, calls[i], 0, 0),
+				     SECCOMP_RET_KILL_PROCESS, "role %d, call %ld", r, calls[i]);
+	}
+}
+
+Test(filters, log_allows_or_logs_every_call)
+{
+	need_seccomp();
+	for (int r = 0; r < SANDBOX_ROLES; r++) {
+		for (long nr = 0; nr < 512; nr++) {
+			uint32_t action =
+				decide((enum sandbox_role)r, SANDBOX_LOG, nr, 0, 0).action;
+
+			cr_assert(action == SECCOMP_RET_ALLOW || action == SECCOMP_RET_LOG,
+				  "role %d, call %ld: %#x", r, nr, action);
+		}
+	}
+}
+
+Test(filters, other_architectures_and_x32_kill_the_process)
+{
+	struct seccomp_data data = {.nr = SYS_read, .arch = AUDIT_ARCH_I386};
+
+	need_seccomp();
+	for (int r = 0; r < SANDBOX_ROLES; r++) {
+		data.arch = AUDIT_ARCH_I386;
+		cr_assert_eq(run(&sandbox_programs[r][SANDBOX_STRICT], &data).action,
+			     SECCOMP_RET_KILL_PROCESS);
+		cr_assert_eq(strict((enum sandbox_role)r, SYS_read | 0x40000000, 0, 0),
+			     SECCOMP_RET_KILL_PROCESS);
+	}
+}
+
+Test(filters, programs_stay_small)
+{
+	for (int r = 0; r < SANDBOX_ROLES; r++)
+		cr_assert_leq(sandbox_programs[r][SANDBOX_STRICT].len, 256);
+}
+
+static const char *name_of(unsigned nr)
+{
+	const char *name = sandbox_call_names;
+
+	cr_assert_lt(nr, sandbox_call_count);
+	for (; nr; nr--)
+		name += strlen(name) + 1;
+	return name;
+}
+
+Test(filters, names_are_at_their_numbers)
+{
+	need_seccomp();
+	cr_assert_str_eq(name_of(SYS_read), "read");
+	cr_assert_str_eq(name_of(SYS_openat), "openat");
+	cr_assert_str_eq(name_of(SYS_close_range), "close_range");
+}
