@@ -32,15 +32,15 @@ struct boot_platform {
 	uint64_t mmio32_base, mmio32_size; /* window for 32-bit BARs */
 	uint64_t mmio64_base, mmio64_size; /* window for 64-bit BARs; size 0: none */
 	uint32_t ioapic_base, lapic_base;
-	uint16_t sleep_port, reset_port; /* FADT: sleep control; reset register and its value */
+	uint16_t sleep_port, reset_port; /* FADT: sleep control (status behind it); reset */
 	uint8_t reset_value;
-	uint16_t ged_port; /* 1 byte, read: pending events (bit 0 power button), clears */
+	uint16_t ged_port; /* a read takes the pending events (bit 0 power button); 0: none */
 	uint8_t ged_gsi;
 	uint16_t serial_port; /* 0: no UART */
 	uint8_t serial_gsi;
-	uint16_t rtc_port; /* PNP0B00 at 0x70, no interrupt */
-	uint8_t rtc_gsi;
-	uint16_t pvpanic_port;
+	uint16_t rtc_port;     /* PNP0B00; 0: none */
+	uint8_t rtc_gsi;       /* 0: no interrupt */
+	uint16_t pvpanic_port; /* 0: none */
 };
 
 struct boot_params {

@@ -29,7 +29,7 @@ struct run {
 	struct outcome outcome;
 	struct err err;
 	int result_fd, log_fd;
-	uint64_t start_ns;
+	uint64_t start_ns, start_unix_ms;
 	struct utsname host; /* asked early: later the sandbox forbids it */
 };
 
@@ -67,12 +67,31 @@ static int lock_down(struct run *run)
 	return sandbox_lock_process(vm_sandbox_mode(&run->config), paths, &run->err);
 }
 
+/* A pseudo-terminal's name is found out only now, and the user has to know it. */
+static void announce_streams(const struct run *run)
+{
+	const struct {
+		const char *option;
+		const struct chr *chr;
+	} streams[] = {{"--console", run->res.console},
+		       {"--serial", run->res.serial},
+		       {"--debugcon", run->res.debugcon}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(streams); i++) {
+		const char *what = streams[i].chr ? chr_describe(streams[i].chr) : "";
+
+		if (strncmp(what, "pty ", 4) == 0 && log_enabled(LOG_WARN))
+			(void)dprintf(STDERR_FILENO, "vmm: %s: %s\n", streams[i].option, what);
+	}
+}
+
 static int run_vm(struct run *run)
 {
 	int r = vm_resources_open(&run->config, &run->res, &run->err);
 
 	if (r < 0 || run->request.dry_run)
 		return r;
+	announce_streams(run);
 	r = lock_down(run);
 	if (r == 0)
 		r = vm_new(&run->config, &run->res, &run->vm, &run->err);
@@ -121,6 +140,7 @@ static void write_result(struct run *run)
 		.error = run->err.code ? run->err.msg : NULL,
 		.vm = run->vm,
 		.start_ns = run->start_ns,
+		.start_unix_ms = run->start_unix_ms,
 		.exit_ns = clock_now_ns(),
 		.host_kernel = run->host.release,
 		.kvm_api = run->res.host.fd >= 0 ? 12 : 0,
@@ -208,6 +228,7 @@ int cli_run(int argc, char *const argv[])
 
 	/* One arena serves the few allocations that happen; more would only hold memory. */
 	(void)mallopt(M_ARENA_MAX, 1);
+	run.start_unix_ms = clock_ns(CLOCK_REALTIME) / NS_PER_MS;
 	(void)uname(&run.host);
 	vm_block_signals();
 	crash_install();

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "kvm/x86/cpuid.h"
 #include "mm/ram.h"
 
 /* O_NONBLOCK so that a FIFO is refused and not waited for. */
@@ -113,10 +114,22 @@ static int check_memory(const struct vm_config *config, struct err *err)
 
 static int check_cpus(const struct vm_config *config, const struct kvm_host *host, struct err *err)
 {
-	if ((int)config->cpus.boot <= host->max_vcpus)
-		return 0;
-	return err_set(err, -EINVAL, "--cpus %u: this host's KVM runs at most %d",
-		       config->cpus.boot, host->max_vcpus);
+	enum { LAST_XAPIC_ID = 254 };
+	struct config_topology t = config_topology(config);
+	struct cpu_topology topology = {
+		.sockets = t.sockets, .cores = t.cores, .threads = t.threads};
+	uint32_t last = cpu_topology_apic_id(&topology, config->cpus.boot - 1);
+
+	if ((int)config->cpus.boot > host->max_vcpus)
+		return err_set(err, -EINVAL, "--cpus %u: this host's KVM runs at most %d",
+			       config->cpus.boot, host->max_vcpus);
+	if (last > LAST_XAPIC_ID)
+		return err_set(
+			err, -EINVAL,
+			"--cpus %u: with %u sockets of %u cores and %u threads the last APIC id "
+			"would be %u, and %d is the highest; make cores and threads powers of two",
+			config->cpus.boot, t.sockets, t.cores, t.threads, last, LAST_XAPIC_ID);
+	return 0;
 }
 
 int vm_resources_open(const struct vm_config *config, struct vm_resources *res, struct err *err)

@@ -73,6 +73,7 @@ static json_t *timings(const struct result_input *in, const struct vm_report *re
 {
 	json_t *o = json_object();
 
+	set_new(o, "start", json_real(0));
 	set_new(o, "first_kvm_run", json_since(in->start_ns, report->first_run_ns));
 	set_new(o, "first_console_byte", json_since(in->start_ns, report->first_console_ns));
 	set_new(o, "exit", json_since(in->start_ns, in->exit_ns));
@@ -137,6 +138,7 @@ static json_t *result_json(const struct result_input *in)
 	if (in->vm)
 		vm_report(in->vm, &report);
 	add_end(o, in);
+	set_new(o, "started_unix_ms", json_integer((json_int_t)in->start_unix_ms));
 	set_new(o, "resets", json_integer(report.resets));
 	set_new(o, "timings_ms", timings(in, &report));
 	add_usage(o);

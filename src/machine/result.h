@@ -22,6 +22,7 @@ struct result_input {
 	const char *error; /* message of END_VMM_ERROR, else NULL */
 	struct vm *vm;
 	uint64_t start_ns, exit_ns; /* CLOCK_MONOTONIC */
+	uint64_t start_unix_ms;	    /* the same moment by the wall clock */
 	const char *host_kernel;
 	int kvm_api; /* 0: never asked */
 };

@@ -24,11 +24,7 @@ enum sandbox_mode vm_sandbox_mode(const struct vm_config *config)
 
 static void set_topology(struct vm *vm)
 {
-	vm->topology = (struct cpu_topology){
-		.sockets = MAX(vm->config->cpus.sockets, 1u),
-		.threads = MAX(vm->config->cpus.threads, 1u),
-	};
-	vm->topology.cores = vm->config->cpus.boot / vm->topology.sockets / vm->topology.threads;
+	vm->topology = vm_topology(vm->config);
 	for (unsigned i = 0; i < vm->config->cpus.boot; i++)
 		vm->apic_ids[i] = cpu_topology_apic_id(&vm->topology, i);
 }

@@ -75,6 +75,14 @@ static inline struct chr *vm_serial_chr(const struct vm *vm)
 	return vm->res->serial ? vm->res->serial : vm->res->console;
 }
 
+/* The configured topology as KVM's room names it. */
+static inline struct cpu_topology vm_topology(const struct vm_config *config)
+{
+	struct config_topology t = config_topology(config);
+
+	return (struct cpu_topology){.sockets = t.sockets, .cores = t.cores, .threads = t.threads};
+}
+
 /* devices.c: makes every device of the table. */
 int vm_add_devices(struct vm *vm, struct err *err) must_check;
 

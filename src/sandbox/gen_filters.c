@@ -102,12 +102,12 @@ static int add_deadly(scmp_filter_ctx ctx)
 }
 
 /* The symbolizer would be another program: the runtime does without when it can't fork. */
-static int add_sanitizer(scmp_filter_ctx ctx)
+static int add_sanitizer(scmp_filter_ctx ctx, enum sandbox_mode mode)
 {
 	static const struct table sanitizer = TABLE(sanitizer_rules);
 	int err = add_table(ctx, &sanitizer);
 
-	if (!err)
+	if (!err && mode == SANDBOX_STRICT)
 		err = seccomp_rule_add_exact(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(fork), 0);
 	return err;
 }
@@ -119,7 +119,7 @@ static int fill(scmp_filter_ctx ctx, const struct role *role, enum sandbox_mode 
 	for (size_t i = 0; i < ARRAY_SIZE(role->tables) && !err; i++)
 		err = add_table(ctx, &role->tables[i]);
 	if (!err && SANITIZED)
-		err = add_sanitizer(ctx);
+		err = add_sanitizer(ctx, mode);
 	/* log lets everything through. */
 	if (!err && mode == SANDBOX_STRICT)
 		err = add_deadly(ctx);

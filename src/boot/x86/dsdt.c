@@ -20,7 +20,7 @@ enum {
 	S5_SLP_TYP = 5,
 	GED_POWER_BUTTON = 1 << 0,
 	NOTIFY_BUTTON_PRESSED = 0x80,
-	OSC_QUERY_FAILED_UUID = 1 << 2,
+	OSC_UNKNOWN_UUID = 1 << 2,
 	OSC_UNKNOWN_REVISION = 1 << 3,
 };
 
@@ -73,7 +73,7 @@ static void put_pci_osc(struct aml *aml)
 	aml_end(aml, inner);
 	aml_end(aml, block);
 	block = aml_else_begin(aml);
-	or_into(aml, "CDW1", OSC_QUERY_FAILED_UUID);
+	or_into(aml, "CDW1", OSC_UNKNOWN_UUID);
 	aml_end(aml, block);
 	aml_op(aml, AML_RETURN);
 	aml_op(aml, AML_ARG3);

@@ -36,8 +36,12 @@ static const struct rule main_rules[] = {
 	ALLOW(shutdown),
 	ALLOW(unlink),
 	ALLOW(unlinkat),
+	/* Whether the socket's file is still ours before it is unlinked; Landlock has no right for
+	   it. */
+	ALLOW_WHEN(newfstatat, 3, AT_SYMLINK_NOFOLLOW),
 	ALLOW_IOCTL(TIOCGWINSZ),
 	ALLOW_IOCTL(FIONREAD),
+	ALLOW_FCNTL(F_DUPFD_CLOEXEC), /* a client of a unix= stream: one fd to read, one to write */
 	ALLOW_FCNTL(F_GETFD),
 	ALLOW_FCNTL(F_SETFD),
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A guest for the tests of boot/: memory, a platform, and kernels made by hand. Memory that no test touches
- * is not there: regions above the first may have a host pointer to nothing.
+ * A guest for the tests of boot/: memory, a platform, and kernels made by hand. Memory that no test
+ * touches is not there: regions above the first may have a host pointer to nothing.
  */
 #ifndef VMM_TESTS_UNIT_BOOT_GUEST_H
 #define VMM_TESTS_UNIT_BOOT_GUEST_H
@@ -40,7 +40,8 @@ void guest_refuses(struct guest *g, int code, const char *first, ...);
 
 enum { BZ_SETUP = 1024, BZ_SYS = 4096, BZ_SIZE = BZ_SETUP + BZ_SYS };
 
-/* A small bzImage that is as it should be; its protected-mode part is a pattern: byte i is i * 7. */
+/* A small bzImage that is as it should be; its protected-mode part is a pattern: byte i is i * 7.
+ */
 void bzimage_make(uint8_t bytes[BZ_SIZE]);
 
 struct elf_maker {
@@ -54,7 +55,8 @@ struct elf_maker {
 	uint8_t code[4096]; /* byte i is i * 5 */
 };
 
-/* A vmlinux: one segment at 16 MiB with 8 KiB of bss, loaded at the usual virtual address; with a note. */
+/* A vmlinux: one segment at 16 MiB with 8 KiB of bss, loaded at the usual virtual address; with a
+ * note. */
 void elf_make(struct elf_maker *elf, bool pvh);
 
 #endif

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "boot/aml.h"
-
 #include <criterion/criterion.h>
 #include <string.h>
 
 #include "base/compiler.h"
+#include "boot/aml.h"
 
 static uint8_t buf[0x110000];
 
@@ -39,8 +38,8 @@ Test(aml, int__takes_the_shortest_form)
 	aml_int(&aml, 0x100);
 	aml_int(&aml, 0x10000);
 	aml_int(&aml, 0x100000000);
-	BYTES_ARE(&aml, 0x00, 0x01, 0x0a, 0x02, 0x0a, 0xff, 0x0b, 0x00, 0x01, 0x0c, 0x00, 0x00, 0x01,
-		  0x00, 0x0e, 0, 0, 0, 0, 1, 0, 0, 0);
+	BYTES_ARE(&aml, 0x00, 0x01, 0x0a, 0x02, 0x0a, 0xff, 0x0b, 0x00, 0x01, 0x0c, 0x00, 0x00,
+		  0x01, 0x00, 0x0e, 0, 0, 0, 0, 1, 0, 0, 0);
 }
 
 Test(aml, path__one_two_and_three_segments)
@@ -51,9 +50,9 @@ Test(aml, path__one_two_and_three_segments)
 	aml_path(&aml, "\\_SB");
 	aml_path(&aml, "\\_SB.GED");
 	aml_path(&aml, "A.B.C");
-	BYTES_ARE(&aml, 'P', 'C', 'I', '0', '\\', '_', 'S', 'B', '_', '\\', 0x2e, '_', 'S', 'B', '_',
-		  'G', 'E', 'D', '_', 0x2f, 3, 'A', '_', '_', '_', 'B', '_', '_', '_', 'C', '_', '_',
-		  '_');
+	BYTES_ARE(&aml, 'P', 'C', 'I', '0', '\\', '_', 'S', 'B', '_', '\\', 0x2e, '_', 'S', 'B',
+		  '_', 'G', 'E', 'D', '_', 0x2f, 3, 'A', '_', '_', '_', 'B', '_', '_', '_', 'C',
+		  '_', '_', '_');
 }
 
 Test(aml, eisa_id__pci_express_bridge)
@@ -73,7 +72,8 @@ Test(aml, uuid__first_groups_are_little_endian)
 		  0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66);
 }
 
-/* A scope "AAAA" with n bytes more in it; returns what its package length says and checks the content. */
+/* A scope "AAAA" with n bytes more in it; returns what its package length says and checks the
+ * content. */
 static size_t scope_length(size_t n, unsigned *ret_bytes)
 {
 	struct aml aml = fresh();
@@ -101,8 +101,7 @@ Test(aml, package_length__right_at_each_boundary)
 	static const struct {
 		size_t n;
 		unsigned bytes;
-	} cases[] = {{0, 1},	  {58, 1},     {59, 2},	     {4089, 2},
-		     {4090, 3},	  {1048568, 3}, {1048569, 4}};
+	} cases[] = {{0, 1}, {58, 1}, {59, 2}, {4089, 2}, {4090, 3}, {1048568, 3}, {1048569, 4}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		unsigned bytes = 0;
@@ -149,6 +148,6 @@ Test(aml, crs__io_and_irq)
 	aml_crs_io(&crs, 0x3f8, 8);
 	aml_crs_edge_irq(&crs, 4);
 	aml_name_crs(&aml, &crs);
-	BYTES_ARE(&aml, 0x08, '_', 'C', 'R', 'S', 0x11, 21, 0x0a, 18, 0x47, 1, 0xf8, 0x03, 0xf8, 0x03,
-		  1, 8, 0x89, 6, 0, 3, 1, 4, 0, 0, 0, 0x79, 0);
+	BYTES_ARE(&aml, 0x08, '_', 'C', 'R', 'S', 0x11, 22, 0x0a, 19, 0x47, 1, 0xf8, 0x03, 0xf8,
+		  0x03, 1, 8, 0x89, 6, 0, 3, 1, 4, 0, 0, 0, 0x79, 0);
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Our numbers against the kernel's own header. It has a struct boot_params too, so boot.h stays out. */
-#include "boot/x86/bootparam_abi.h"
-
+/* Our numbers against the kernel's own header. It has a struct boot_params too, so boot.h stays
+ * out. */
 #include <asm/bootparam.h>
 #include <criterion/criterion.h>
 #include <elf.h>
 #include <stddef.h>
+
+#include "boot/x86/bootparam_abi.h"
 
 #define SAME_ZP(ours, field)  cr_assert_eq((size_t)(ours), offsetof(struct boot_params, field))
 #define SAME_HDR(ours, field) SAME_ZP(ours, hdr.field)

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "guest.h"
+
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
@@ -6,7 +8,6 @@
 #include "base/checked.h"
 #include "base/endian.h"
 #include "boot/x86/bootparam_abi.h"
-#include "guest.h"
 
 static uint8_t bz[BZ_SIZE];
 static struct guest g;

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "boot/x86/e820.h"
-
 #include <criterion/criterion.h>
 
 #include "base/checked.h"
+#include "boot/x86/e820.h"
 
 static const struct boot_platform platform = {.ecam_base = 0xe0000000, .ecam_size = MIB(256)};
 
@@ -43,10 +42,10 @@ static void check_shape(const struct e820 *e820)
 
 Test(e820, ram_is_right_to_the_page_at_every_size)
 {
-	static const uint64_t sizes[] = {
-		MIB(16), MIB(32),  MIB(128), MIB(512) + KIB(4),		    GIB(1),
-		GIB(2),	 GIB(3),   GIB(3) - KIB(4), GIB(3) + KIB(4), GIB(4),
-		GIB(5),	 GIB(64), TIB(1),    TIB(12)};
+	static const uint64_t sizes[] = {MIB(16),	  MIB(32), MIB(128), MIB(512) + KIB(4),
+					 GIB(1),	  GIB(2),  GIB(3),   GIB(3) - KIB(4),
+					 GIB(3) + KIB(4), GIB(4),  GIB(5),   GIB(64),
+					 TIB(1),	  TIB(12)};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		struct mm_map map = map_of(sizes[i]);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "guest.h"
+
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
@@ -6,7 +8,6 @@
 #include "base/checked.h"
 #include "base/endian.h"
 #include "boot/x86/bootparam_abi.h"
-#include "guest.h"
 
 static struct elf_maker elf;
 static struct guest g;
@@ -36,7 +37,8 @@ Test(elf, pvh_note_means_pvh_by_itself)
 	cr_assert_eq(g.entry.protocol, BOOT_PVH);
 	cr_assert_eq(g.entry.kind, KERNEL_ELF_PVH);
 	cr_assert_eq(g.entry.rip, MIB(16) + 0x80);
-	cr_assert_eq(memcmp(guest_at(&g, MIB(16), sizeof(elf.code)), elf.code, sizeof(elf.code)), 0);
+	cr_assert_eq(memcmp(guest_at(&g, MIB(16), sizeof(elf.code)), elf.code, sizeof(elf.code)),
+		     0);
 }
 
 Test(elf, bss_is_zeroed_and_not_a_byte_more)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the boot vCPU finds: GDT, page tables, PVH start info. */
+#include "guest.h"
+
 #include <criterion/criterion.h>
 #include <string.h>
 
 #include "base/checked.h"
 #include "base/endian.h"
 #include "boot/x86/pvh_abi.h"
-#include "guest.h"
 
 static struct elf_maker elf;
 static struct guest g;
@@ -38,7 +39,8 @@ static uint64_t translate(uint64_t virtual, uint64_t *ret_flags)
 			return 0;
 		*ret_flags = entry & 0xfff;
 		if (entry & 0x80)
-			return (entry & 0x000ffffffffff000) | (virtual & ((UINT64_C(1) << shift) - 1));
+			return (entry & 0x000ffffffffff000) |
+			       (virtual & ((UINT64_C(1) << shift) - 1));
 		table = entry & 0x000ffffffffff000;
 	}
 	return 0;
@@ -115,7 +117,8 @@ Test(entry, pvh_initrd_is_the_only_module)
 	cr_assert_eq(memcmp(guest_at(&g, le64_get(module->addr), 5), "hello", 5), 0);
 }
 
-/* What a boot protocol hands over must lie in RAM that the guest is told of, apart from each other. */
+/* What a boot protocol hands over must lie in RAM that the guest is told of, apart from each other.
+ */
 Test(entry, nothing_is_written_where_the_guest_expects_no_ram)
 {
 	const uint8_t *hole;

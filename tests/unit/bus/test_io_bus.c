@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "bus/io_bus.h"
-
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "bus/io_bus.h"
 
 struct noted_access {
 	uint64_t offset, value;
@@ -144,7 +143,8 @@ Test(io_bus, overlap_is_refused_at_each_side)
 
 Test(io_bus, region_may_end_at_2_to_the_64_but_not_wrap)
 {
-	struct probe top = probe(&qword_ops, UINT64_MAX - 15, 16), wraps = probe(&qword_ops, UINT64_MAX, 2);
+	struct probe top = probe(&qword_ops, UINT64_MAX - 15, 16),
+		     wraps = probe(&qword_ops, UINT64_MAX, 2);
 	uint64_t value = 0;
 
 	cr_assert_eq(io_bus_add(&bus, &wraps.region), -EINVAL);

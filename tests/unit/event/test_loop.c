@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "event/loop.h"
-
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "event/loop.h"
 
 static struct loop *loop;
 
@@ -261,7 +260,8 @@ Test(loop, changed_mask_decides_what_is_reported)
 
 Test(loop, regular_file_is_refused)
 {
-	struct loop_fd source = {.fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), .ready = note_events};
+	struct loop_fd source = {.fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC),
+				 .ready = note_events};
 
 	cr_assert_geq(source.fd, 0);
 	cr_assert_eq(loop_add_fd(loop, &source, EPOLLIN), -EPERM);
@@ -295,8 +295,8 @@ static void stop_on_work(struct loop_work *work)
 
 Test(loop, work_runs_once_per_post_in_the_order_posted)
 {
-	struct counted_work w[] = {{{.run = count_run}, 0, 0}, {{.run = count_run}, 0, 1},
-				   {{.run = count_run}, 0, 2}};
+	struct counted_work w[] = {
+		{{.run = count_run}, 0, 0}, {{.run = count_run}, 0, 1}, {{.run = count_run}, 0, 2}};
 	struct loop_work stop = {.run = stop_on_work};
 
 	for (int i = 0; i < 3; i++) {

@@ -4,6 +4,7 @@
 #include "child.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <linux/audit.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
@@ -148,14 +149,25 @@ Test(filters, no_role_maps_executable_memory)
 
 Test(filters, no_role_makes_threads_processes_or_sockets)
 {
-	static const long calls[] = {SYS_clone, SYS_clone3, SYS_fork,	 SYS_vfork, SYS_socket,
-				     SYS_bind,	SYS_listen, SYS_connect, SYS_chmod, SYS_renameat};
+	static const long calls[] = {SYS_clone,	 SYS_clone3,  SYS_vfork, SYS_socket,  SYS_bind,
+				     SYS_listen, SYS_connect, SYS_chmod, SYS_renameat};
 
 	need_seccomp();
 	for (int r = 0; r < SANDBOX_ROLES; r++) {
 		for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
 			cr_assert_eq(strict((enum sandbox_role)r, calls[i], 0, 0), SECCOMP_RET_TRAP,
 				     "role %d, call %ld", r, calls[i]);
+	}
+}
+
+Test(filters, no_role_forks)
+{
+	need_seccomp();
+	for (int r = 0; r < SANDBOX_ROLES; r++) {
+		uint32_t action = strict((enum sandbox_role)r, SYS_fork, 0, 0);
+
+		/* A sanitizer's runtime tries to start a symbolizer, and can do without. */
+		cr_assert(action == SECCOMP_RET_TRAP || action == (SECCOMP_RET_ERRNO | EPERM));
 	}
 }
 
