@@ -7,11 +7,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/cli_config.h"
-#if __has_include("cli/doctor.h")
 #include "cli/doctor.h"
-#else
-#define cli_doctor cli_selftest
-#endif
 #include "machine/outcome.h"
 
 struct command {

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "boot/boot.h"
-
 #include <errno.h>
 #include <string.h>
 
 #include "base/checked.h"
+#include "boot/boot.h"
 #include "boot/initrd.h"
 #include "boot/kernel.h"
 #include "boot/x86/entry.h"

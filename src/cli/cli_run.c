@@ -211,8 +211,6 @@ static int run_or_print(struct run *run)
 {
 	int r;
 
-	if (run->request.help)
-		return 0;
 	if (run->request.print_config && config_print(&run->config, stdout) < 0)
 		return err_set(&run->err, -EIO, "--print-config: can't write to standard output");
 	if (run->request.print_config && !run->request.dry_run)
@@ -232,15 +230,12 @@ int cli_run(int argc, char *const argv[])
 	(void)uname(&run.host);
 	vm_block_signals();
 	crash_install();
-	vm_config_init(&run.config);
 	run.res = (struct vm_resources){.host.fd = -1, .kernel.fd = -1, .initrd.fd = -1};
 	run.outcome.guest_exit = -1;
 	r = parse(&run, argc, argv);
-	if (r == 0 && run.request.help)
-		return show_help();
 	if (r == 0)
-		r = run_or_print(&run);
-	if (r == 0 && run.request.dry_run)
+		r = run.request.help ? show_help() : run_or_print(&run);
+	if (r == 0 && run.request.dry_run && !run.request.help)
 		(void)fprintf(stderr,
 			      "vmm: the configuration is fine; nothing was started (--dry-run)\n");
 	status = finish(&run, r);
