@@ -69,7 +69,7 @@
  */
 #define VMM_CONSOLE_EOT 0x04
 
-/* What vmm looks for on the console to know a panic of Linux, at any place in a line. */
+/* What vmm looks for on the console to know a panic of Linux, where a line of printk's begins. */
 #define VMM_PANIC_TEXT "Kernel panic - not syncing"
 
 #endif

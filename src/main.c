@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm: one command line, several commands. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/compiler.h"
 #include "base/text.h"
@@ -47,8 +49,22 @@ static int unknown(const char *name)
 	return EXIT_VMM_ERROR;
 }
 
+/* A closed 0, 1 or 2 would be taken by the next file opened, and the guest's console would land in
+ * it. */
+static void fill_standard_fds(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR | O_NOCTTY);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		(void)close(fd);
+}
+
 int main(int argc, char *argv[])
 {
+	fill_standard_fds();
 	if (argc < 2) {
 		usage(stderr);
 		return EXIT_VMM_ERROR;

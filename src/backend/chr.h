@@ -5,16 +5,18 @@
  *   stdio        standard input and output; a terminal is put into raw mode, with the escape Ctrl-A
  *   file=PATH    output to a file that is created or cut, no input
  *   pty          a new pseudo-terminal, its name is told by chr_describe()
- *   unix=PATH    a listening unix socket, one client at a time; a stale socket file is replaced, a
- * live one not none         output is dropped
+ *   unix=PATH    a listening unix socket, one client at a time; a stale socket file is replaced,
+ *                a live one is not
+ *   none         output is dropped
  *
  * Life: chr_open() opens everything by path, before the process is locked down; chr_start()
- * attaches it to the main loop; chr_free() drains what it can without waiting and restores the
- * terminal.
+ * attaches it to the main loop; chr_free() drains what it can without waiting, restores the
+ * terminal, and comes before loop_free(). The process ignores SIGPIPE.
  *
  * chr_write() is for any thread and never blocks: bytes go into a ring, the loop's thread writes
  * them out, and what finds the ring full is dropped and counted. A reader that stops stalls
- * nothing.
+ * nothing. While a unix socket has no client, the ring keeps the newest output for the next one,
+ * and what makes way for it is counted as dropped.
  */
 #ifndef VMM_BACKEND_CHR_H
 #define VMM_BACKEND_CHR_H
@@ -71,8 +73,11 @@ void chr_set_keys(struct chr *chr, struct chr_keys *keys);
 size_t chr_write(struct chr *chr, const void *buf, size_t n);
 /* Any thread: the device has room again. */
 void chr_rx_resume(struct chr *chr);
-/* Loop's thread: writes out what the ring holds, waiting at most timeout_ms for a slow reader in
- * all. */
+/*
+ * Loop's thread, at the end: writes out what the ring holds, waiting at most timeout_ms for a slow
+ * reader in all. What is not out by then is dropped and counted, so that every byte is one or the
+ * other.
+ */
 void chr_flush(struct chr *chr, unsigned timeout_ms);
 
 /* A line for people, such as "pty /dev/pts/3"; valid until chr_free(). */

@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "backend/chr_internal.h"
+#include "backend/chr_core.h"
 
 static int file_open(struct chr *chr, const char *path, struct err *err)
 {

@@ -293,7 +293,8 @@ void chr_out_flush(struct chr_out *out, unsigned timeout_ms)
 		if (r > 0 && now >= deadline)
 			break;
 	}
-	/* The loop takes over again what is left. */
+	drop_all(out);
+	/* The loop takes over again. */
 	if (out->loop && out->fd.fd >= 0)
 		loop_post(out->loop, &out->kick);
 }

@@ -5,12 +5,14 @@
  *
  * When the loop is woken (an eventfd write per byte would cost more than the byte):
  *   idle       the first byte wakes it at once, so an interactive echo has no delay
- *   lingering  for 10 ms after each drain only a newline or a half-full ring wakes it; what else
- * comes is written when the time is up, and if nothing came the stream is idle again blocked    the
- * reader has stalled: nobody wakes it, EPOLLOUT does; what finds the ring full is dropped held no
- * reader at all (a unix socket without client): the oldest bytes go when three quarters are full,
- * so that the next client sees the most recent output, from the start of a line dead       the
- * reader is gone for good (EPIPE): everything is dropped
+ *   lingering  for 10 ms after each drain only a newline or a half-full ring wakes it; the rest is
+ *              written when the time is up, and if nothing came the stream is idle again
+ *   blocked    the reader has stalled: nobody wakes it, EPOLLOUT does; what finds the ring full is
+ *              dropped
+ *   held       no reader at all (a unix socket without client): the oldest bytes go when three
+ *              quarters are full, so that the next client sees the most recent output, from the
+ *              start of a line
+ *   dead       the reader is gone for good (EPIPE): everything is dropped
  */
 #ifndef VMM_BACKEND_CHR_OUT_H
 #define VMM_BACKEND_CHR_OUT_H
@@ -57,6 +59,7 @@ void chr_out_kill(struct chr_out *out);
 void chr_out_attach(struct chr_out *out, struct chr_fd fd);
 void chr_out_start(struct chr_out *out, struct loop *loop);
 size_t chr_out_write(struct chr_out *out, const uint8_t *bytes, size_t n);
+/* Waits at most timeout_ms; what is not out by then is dropped and counted. */
 void chr_out_flush(struct chr_out *out, unsigned timeout_ms);
 
 #endif

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <termios.h>
 
-#include "backend/chr_internal.h"
+#include "backend/chr_core.h"
 #include "base/fd.h"
 
 /* The guest does its own echo and line editing: the slave passes bytes through, until a reader sets

@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "backend/chr_internal.h"
+#include "backend/chr_core.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "backend/chr_internal.h"
+#include "backend/chr_core.h"
 #include "backend/chr_tty.h"
 #include "base/log.h"
 

@@ -164,6 +164,8 @@ static int write_tables(const struct boot_params *params, struct handover *hando
 
 	if (r == 0)
 		r = smbios_build(&params->platform, params->ram, err);
+	if (r == 0)
+		r = reset_vector_build(&params->platform, params->ram, err);
 	if (r < 0)
 		return r;
 	handover->rsdp = ret_rsdp->v;

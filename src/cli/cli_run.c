@@ -59,6 +59,15 @@ static int open_reports(struct run *run)
 	return open_log(run);
 }
 
+/* A bzImage is Linux for sure, and on a software KVM it gets stuck before it says a word. */
+static void warn_of_software_kvm(const struct run *run)
+{
+	if (run->res.host.software && run->res.kernel_kind == KERNEL_BZIMAGE)
+		log_warn("this host's KVM is software, without VT-x or AMD-V: a stock Linux kernel "
+			 "does not "
+			 "boot on it (see `vmm doctor`)");
+}
+
 static int lock_down(struct run *run)
 {
 	const char *paths[VM_RESOURCES_MAX_PATHS];
@@ -92,6 +101,7 @@ static int run_vm(struct run *run)
 	if (r < 0 || run->request.dry_run)
 		return r;
 	announce_streams(run);
+	warn_of_software_kvm(run);
 	r = lock_down(run);
 	if (r == 0)
 		r = vm_new(&run->config, &run->res, &run->vm, &run->err);
@@ -105,30 +115,40 @@ static int run_vm(struct run *run)
 }
 
 /* The last lines of a guest that died, for whoever reads a CI log. */
-static void show_death(struct run *run)
+static void show_console_tail(const struct vm_report *report, const char *what)
 {
 	enum { LINES = 24 };
-	struct vm_report report;
-	const char *from;
+	const char *tail = report->console_tail ? report->console_tail : "";
+	const char *from = tail + strlen(tail);
 	unsigned lines = 0;
 
-	if (run->outcome.reason == END_VMM_ERROR) {
-		vm_report(run->vm, &report);
-		if (report.failure)
-			(void)dprintf(STDERR_FILENO, "%s", report.failure);
-		vm_report_done(&report);
-		return;
-	}
-	if (run->outcome.reason != END_PANIC && run->outcome.reason != END_TRIPLE_FAULT)
-		return;
-	vm_report(run->vm, &report);
-	from = report.console_tail ? report.console_tail + strlen(report.console_tail) : "";
-	while (from > report.console_tail && lines <= LINES)
+	while (from > tail && lines <= LINES)
 		if (*--from == '\n')
 			lines++;
-	log_error("the guest %s; its last console lines:",
-		  run->outcome.reason == END_PANIC ? "panicked" : "ended in a triple fault");
+	log_error("the guest %s; its last console lines:", what);
 	(void)dprintf(STDERR_FILENO, "%s\n", *from == '\n' ? from + 1 : from);
+}
+
+/* What KVM said of a vCPU; the first line was the error that has just been told. */
+static void show_failure(const struct vm_report *report)
+{
+	const char *rest = report->failure ? strchr(report->failure, '\n') : NULL;
+
+	if (rest)
+		(void)dprintf(STDERR_FILENO, "%s", rest + 1);
+}
+
+static void show_death(struct run *run)
+{
+	struct vm_report report;
+
+	vm_report(run->vm, &report);
+	if (run->outcome.reason == END_PANIC)
+		show_console_tail(&report, "panicked");
+	else if (run->outcome.reason == END_TRIPLE_FAULT)
+		show_console_tail(&report, "ended in a triple fault");
+	else if (run->outcome.reason == END_VMM_ERROR)
+		show_failure(&report);
 	vm_report_done(&report);
 }
 
@@ -193,17 +213,34 @@ static int show_help(void)
 	return 0;
 }
 
+/*
+ * The command line is wrong, maybe before --result was reached: the result is still wanted where
+ * the user said. The configuration's own error is the one to tell.
+ */
+static void open_result_anyway(struct run *run, int argc, char *const argv[])
+{
+	static const char flag[] = "--result";
+	const char *path = run->config.result;
+	struct err ignored = {0};
+
+	for (int i = 0; i < argc && !path; i++) {
+		size_t n = sizeof(flag) - 1;
+
+		if (strncmp(argv[i], flag, n) == 0 && argv[i][n] == '=')
+			path = argv[i] + n + 1;
+		else if (strcmp(argv[i], flag) == 0 && i + 1 < argc)
+			path = argv[i + 1];
+	}
+	if (path)
+		run->result_fd = result_open(path, &ignored);
+}
+
 static int parse(struct run *run, int argc, char *const argv[])
 {
 	int r = config_parse_run(argc, argv, &run->config, &run->request, &run->err);
 
-	if (r < 0) {
-		struct err ignored = {0};
-
-		/* The configuration's own error is the one to tell. */
-		if (run->config.result)
-			run->result_fd = result_open(run->config.result, &ignored);
-	}
+	if (r < 0)
+		open_result_anyway(run, argc, argv);
 	return r;
 }
 

@@ -172,6 +172,10 @@ int cli_selftest(int argc, char *const argv[])
 	if (argc > (json ? 1 : 0)) {
 		bool help = strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0;
 
+		if (!help)
+			(void)fprintf(stderr, "vmm: error: selftest: \"%s\" is not known\n",
+				      argv[json ? 1 : 0]);
+
 		(void)fprintf(help ? stdout : stderr, "usage: vmm selftest [--json]\nRuns the "
 						      "guests that come with vmm; exit status 0 "
 						      "when all do what they should.\n");

@@ -14,8 +14,7 @@
 
 static atomic_int crash_result_fd = -1;
 
-static const int crash_signals[] = {SIGSEGV, SIGBUS,  SIGILL,  SIGFPE,
-				    SIGABRT, SIGXFSZ, SIGXCPU, SIGQUIT};
+static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGXFSZ, SIGXCPU};
 
 static void say(const char *text)
 {

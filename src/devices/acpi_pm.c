@@ -27,7 +27,6 @@ struct acpi_pm {
 	struct irq_line *ged;
 	_Atomic uint8_t sleep_type; /* SLP_TYP as written; SLP_EN is write-only */
 	_Atomic uint8_t pending;
-	atomic_bool events_read;
 };
 
 static uint64_t acpi_pm_read(struct io_region *region, uint64_t offset, unsigned size)
@@ -39,7 +38,6 @@ static uint64_t acpi_pm_read(struct io_region *region, uint64_t offset, unsigned
 	case SLEEP_CONTROL:
 		return atomic_load(&pm->sleep_type);
 	case PENDING_EVENTS:
-		atomic_store(&pm->events_read, true);
 		return atomic_exchange(&pm->pending, 0);
 	default:
 		return 0;
@@ -74,20 +72,12 @@ void acpi_pm_press_power_button(struct device *dev)
 	irq_line_set(pm->ged, false);
 }
 
-bool acpi_pm_events_are_read(struct device *dev)
-{
-	struct acpi_pm *pm = container_of(dev, struct acpi_pm, dev);
-
-	return atomic_load(&pm->events_read);
-}
-
 static void acpi_pm_reset(struct device *dev)
 {
 	struct acpi_pm *pm = container_of(dev, struct acpi_pm, dev);
 
 	atomic_store(&pm->sleep_type, 0);
 	atomic_store(&pm->pending, 0);
-	atomic_store(&pm->events_read, false);
 	irq_line_set(pm->ged, false);
 }
 

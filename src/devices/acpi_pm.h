@@ -5,15 +5,14 @@
  *   +0 sleep control (ACPI 6.4, 4.8.3.7): SLP_EN with SLP_TYP 5 powers off
  *   +1 sleep status
  *   +2 reset register: 1 resets
- *   +4 pending events of the Generic Event Device, read and cleared by its _EVT method; bit 0:
- * power button
+ *   +4 pending events of the Generic Event Device, read and cleared by its _EVT method;
+ *      bit 0: power button
  *
  * Registers on the vCPU threads, the button on main.
  */
 #ifndef VMM_DEVICES_ACPI_PM_H
 #define VMM_DEVICES_ACPI_PM_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/compiler.h"
@@ -28,8 +27,5 @@ int acpi_pm_new(struct io_bus *pio, uint16_t port, struct run_wire *run, struct 
 		struct device **ret) must_check;
 
 void acpi_pm_press_power_button(struct device *dev);
-/* True once the guest has read the pending events: its ACPI interpreter handles the event device.
- */
-bool acpi_pm_events_are_read(struct device *dev);
 
 #endif

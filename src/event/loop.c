@@ -235,6 +235,8 @@ static void run_posted(struct loop *loop)
 	}
 }
 
+/* What is taken along keeps its wake-up: that of its post is not dispatched yet, or run_posted() is
+ * at work. */
 void loop_work_cancel(struct loop *loop, struct loop_work *work)
 {
 	struct loop_work **at = &loop->work;
@@ -246,9 +248,6 @@ void loop_work_cancel(struct loop *loop, struct loop_work *work)
 		*at = work->next;
 		(void)__atomic_exchange_n(&work->queued, false, __ATOMIC_ACQ_REL);
 	}
-	/* What was taken along must not wait for the next post: its wake-up may be spent. */
-	if (loop->work)
-		eventfd_kick(loop->wake_fd);
 }
 
 /* ---- the turn ---- */

@@ -14,7 +14,13 @@
 #define LAYOUT_MMIO32_BASE LAYOUT_HOLE_START
 #define LAYOUT_MMIO32_SIZE MIB(512)
 #define LAYOUT_ECAM_BASE   UINT64_C(0xe0000000)
-#define LAYOUT_ECAM_SIZE   MIB(256)
+/*
+ * One bus has all that this machine has. Linux looks for devices on every bus that the MCFG table
+ * names, with two exits for each of 32 slots: 256 buses cost 16384 of them. The 256 MiB from the
+ * base on are kept free for more.
+ */
+#define LAYOUT_PCI_BUSES   1
+#define LAYOUT_ECAM_SIZE   (LAYOUT_PCI_BUSES * MIB(1))
 #define LAYOUT_IOAPIC_BASE 0xfec00000u
 #define LAYOUT_LAPIC_BASE  0xfee00000u
 
@@ -33,7 +39,6 @@ enum {
 	LAYOUT_RESET_VALUE = 1,
 
 	LAYOUT_GSI_COM1 = 4,
-	LAYOUT_GSI_RTC = 8,
 	LAYOUT_GSI_GED = 9,
 };
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -138,6 +139,7 @@ static json_t *result_json(const struct result_input *in)
 	if (in->vm)
 		vm_report(in->vm, &report);
 	add_end(o, in);
+	set_new(o, "started_monotonic_ns", json_integer((json_int_t)in->start_ns));
 	set_new(o, "started_unix_ms", json_integer((json_int_t)in->start_unix_ms));
 	set_new(o, "resets", json_integer(report.resets));
 	set_new(o, "timings_ms", timings(in, &report));
@@ -167,18 +169,25 @@ int result_write(int fd, const struct result_input *in)
 	return 0;
 }
 
+static void put_digits(char *at, unsigned n, int value)
+{
+	for (; n-- > 0; value /= 10)
+		at[n] = (char)('0' + value % 10);
+}
+
 /* No stdio here: the process has just crashed. */
 void result_write_crash(int fd, int sig)
 {
-	char text[] = "{\"version\": 1, \"reason\": \"vmm_error\", \"exit_code\": 125, "
-		      "\"guest_exit\": null, "
+	char text[] = "{\"version\": 1, \"reason\": \"vmm_error\", \"exit_code\": CCC, "
+		      "\"guest_exit\": null, \"signal\": null, "
 		      "\"error\": \"vmm crashed with signal NN; please report it\"}\n";
-	char *digits = strstr(text, "NN");
+	/* The process dies of the signal, but of SIGSYS, whose handler leaves with 125. */
+	int code = sig == SIGSYS ? EXIT_VMM_ERROR : 128 + sig;
 
-	if (fd < 0 || !digits)
+	if (fd < 0)
 		return;
-	digits[0] = (char)('0' + sig / 10 % 10);
-	digits[1] = (char)('0' + sig % 10);
+	put_digits(strstr(text, "CCC"), 3, code);
+	put_digits(strstr(text, "NN"), 2, sig);
 	if (write(fd, text, sizeof(text) - 1) < 0)
 		return;
 }

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -123,7 +124,8 @@ static void vcpu_failed(struct vm *vm, unsigned index)
 	kvm_vcpu_explain(vm->vcpus.threads[index].vcpu, &vm->map, &text);
 	free(vm->failure);
 	vm->failure = str_steal(&text);
-	(void)err_set(&vm->run_err, -EIO, "KVM could not go on running the guest");
+	(void)err_set(&vm->run_err, -EIO, "%.*s", vm->failure ? (int)strcspn(vm->failure, "\n") : 0,
+		      vm->failure ? vm->failure : "");
 	end(vm, END_VMM_ERROR);
 }
 
@@ -289,7 +291,8 @@ static void on_key(struct chr_keys *keys, char key)
 	if (key == 'x')
 		end(vm, END_QUIT);
 	else
-		log_line(LOG_ERROR, "after Ctrl-A: x quits, a sends Ctrl-A, h shows this");
+		(void)dprintf(STDERR_FILENO,
+			      "\r\nCtrl-A x quits, Ctrl-A a sends Ctrl-A, Ctrl-A h shows this\r\n");
 }
 
 void vm_run_init(struct vm *vm)
@@ -320,15 +323,20 @@ static void stop_signals(sigset_t *set)
 	(void)sigaddset(set, SIGTERM);
 	(void)sigaddset(set, SIGHUP);
 	(void)sigaddset(set, SIGINT);
+	(void)sigaddset(set, SIGQUIT);
 }
 
 void vm_block_signals(void)
 {
+	/* Their default would end vmm without a word. */
+	static const int ignored[] = {SIGPIPE,	 SIGUSR1, SIGUSR2, SIGALRM,
+				      SIGVTALRM, SIGPROF, SIGIO};
 	sigset_t set;
 
 	stop_signals(&set);
 	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-	(void)signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		(void)signal(ignored[i], SIG_IGN);
 }
 
 static int watch_signals(struct vm *vm, struct err *err)

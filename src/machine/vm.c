@@ -58,7 +58,6 @@ static int set_platform(struct vm *vm, struct err *err)
 		.serial_port = LAYOUT_PORT_COM1,
 		.serial_gsi = LAYOUT_GSI_COM1,
 		.rtc_port = LAYOUT_PORT_RTC,
-		.rtc_gsi = LAYOUT_GSI_RTC,
 		.pvpanic_port = LAYOUT_PORT_PVPANIC,
 	};
 	if (last->gpa.v + last->size > vm->platform.mmio64_base)

@@ -30,7 +30,8 @@ int vm_new(const struct vm_config *config, struct vm_resources *res, struct vm *
 	   struct err *err) must_check;
 struct vm *vm_free(struct vm *vm);
 
-/* Blocks TERM, HUP, INT for signalfd, ignores PIPE. First thing in the process, before any thread.
+/* Blocks TERM, HUP, INT, QUIT for signalfd; ignores PIPE, USR1 and what else would end vmm. First
+ * thing in the process, before any thread.
  */
 void vm_block_signals(void);
 

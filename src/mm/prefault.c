@@ -64,11 +64,17 @@ static void *worker(void *arg)
 
 static void wait_for_workers(struct job *job, void (*progress)(uint64_t, uint64_t))
 {
+	uint64_t told = 0;
+
 	(void)pthread_mutex_lock(&job->lock);
 	while (job->running > 0) {
+		uint64_t done;
+
 		(void)pthread_cond_wait(&job->progress, &job->lock);
-		if (progress)
-			progress(atomic_load(&job->done), job->ram->size);
+		done = atomic_load(&job->done);
+		if (progress && done != told)
+			progress(done, job->ram->size);
+		told = done;
 	}
 	(void)pthread_mutex_unlock(&job->lock);
 }

@@ -179,7 +179,7 @@ static bool read_number(const char *path, uint64_t *ret)
 
 static int check_hugepages(const struct mm_ram_opts *opts, struct err *err)
 {
-	uint64_t need = opts->size / opts->page_size, free_pages = 0, reserved = 0;
+	uint64_t need = opts->size / opts->page_size, free_pages = 0, reserved = 0, total = 0;
 	const char *dir = opts->page_size == GIB(1) ? "/sys/kernel/mm/hugepages/hugepages-1048576kB"
 						    : "/sys/kernel/mm/hugepages/hugepages-2048kB";
 	char path[128];
@@ -192,14 +192,17 @@ static int check_hugepages(const struct mm_ram_opts *opts, struct err *err)
 	(void)snprintf(path, sizeof(path), "%s/resv_hugepages", dir);
 	(void)read_number(path, &reserved);
 	free_pages -= MIN(reserved, free_pages);
+	(void)snprintf(path, sizeof(path), "%s/nr_hugepages", dir);
+	(void)read_number(path, &total);
 	if (need <= free_pages)
 		return 0;
 	return err_set(
 		err, -ENOMEM,
 		"hugepages=%s: %llu pages are needed and %llu are free; as root: echo %llu > "
-		"%s/nr_hugepages (adds to what others use), or leave hugepages= out",
+		"%s/nr_hugepages, or leave hugepages= out",
 		size_name(opts->page_size), (unsigned long long)need,
-		(unsigned long long)free_pages, (unsigned long long)need, dir);
+		(unsigned long long)free_pages, (unsigned long long)(total + need - free_pages),
+		dir);
 }
 
 /* Memory and swap of the host, in bytes; 0 when it can't be told. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs a fuzz target over the files of its corpus: what a fuzzer once found stays found, in every build. */
+/* Runs a fuzz target over the files of its corpus: what a fuzzer once found stays found, in every
+ * build. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

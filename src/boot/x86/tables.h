@@ -23,4 +23,9 @@ void dsdt_build(const struct boot_platform *platform, struct aml *aml);
 int smbios_build(const struct boot_platform *platform, const struct mm_map *ram,
 		 struct err *err) must_check;
 
+/* Code at the reset vector, ffff:0000, that writes the reset register. 0, or -EFAULT with a
+ * message. */
+int reset_vector_build(const struct boot_platform *platform, const struct mm_map *ram,
+		       struct err *err) must_check;
+
 #endif

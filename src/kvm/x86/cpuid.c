@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kvm/x86/cpuid.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@ enum {
 	LEAF_TOPOLOGY_V2 = 0x1f,
 };
 #define LEAF_AMD_FEATURES 0x80000001u
+#define LEAF_AMD_L1	  0x80000005u
 #define LEAF_AMD_SIZES	  0x80000008u
 #define LEAF_AMD_CACHE	  0x8000001du
 #define LEAF_AMD_TOPOLOGY 0x8000001eu
@@ -59,6 +61,18 @@ static size_t cpuid_bytes(uint32_t n)
 	return sizeof(struct kvm_cpuid2) + n * sizeof(struct kvm_cpuid_entry2);
 }
 
+/*
+ * Before 6.2, KVM leaves AMD's L1 leaf empty, and a guest without L1 caches shows none at all. The
+ * host's own is what newer ones pass.
+ */
+static void fill_amd_l1(struct kvm_cpuid2 *cpuid)
+{
+	struct kvm_cpuid_entry2 *l1 = cpuid_find(cpuid, LEAF_AMD_L1, 0);
+
+	if (l1 && !l1->eax && !l1->ebx && !l1->ecx && !l1->edx)
+		__cpuid(LEAF_AMD_L1, l1->eax, l1->ebx, l1->ecx, l1->edx);
+}
+
 int cpuid_supported(int kvm_fd, struct kvm_cpuid2 **ret)
 {
 	for (uint32_t room = 128; room <= 4096; room *= 2) {
@@ -69,6 +83,7 @@ int cpuid_supported(int kvm_fd, struct kvm_cpuid2 **ret)
 			return -ENOMEM;
 		cpuid->nent = room;
 		if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) == 0) {
+			fill_amd_l1(cpuid);
 			*ret = cpuid;
 			return 0;
 		}

@@ -76,7 +76,8 @@ static unsigned instruction_bytes(const struct kvm_vcpu *vcpu, const struct mm_m
 	return mm_map_read(map, GPA(t.physical_address), ret, n) == 0 ? n : 0;
 }
 
-static void add_instruction(const struct kvm_vcpu *vcpu, const struct mm_map *map,
+/* False when rip is not in RAM. */
+static bool add_instruction(const struct kvm_vcpu *vcpu, const struct mm_map *map,
 			    const struct kvm_regs *regs, const struct kvm_sregs *sregs,
 			    struct str *out)
 {
@@ -88,9 +89,10 @@ static void add_instruction(const struct kvm_vcpu *vcpu, const struct mm_map *ma
 	for (unsigned i = 0; i < n; i++)
 		str_addf(out, " %02x", bytes[i]);
 	str_add(out, n ? "\n" : " none, rip is not in RAM\n");
+	return n > 0;
 }
 
-static void add_meaning(const struct kvm_vcpu *vcpu, struct str *out)
+static void add_meaning(const struct kvm_vcpu *vcpu, bool rip_in_ram, struct str *out)
 {
 	const struct kvm_run *run = vcpu->run;
 	bool emulation = run->exit_reason == KVM_EXIT_INTERNAL_ERROR &&
@@ -101,7 +103,7 @@ static void add_meaning(const struct kvm_vcpu *vcpu, struct str *out)
 		str_add(out,
 			"the host could not give KVM what it needed, memory most of all; see dmesg "
 			"on the host.\n");
-	else if (emulation && vcpu->vm->host->software)
+	else if (emulation && rip_in_ram && vcpu->vm->host->software)
 		str_add(out, "this host's KVM is software, without VT-x or AMD-V: it emulates "
 			     "kernel code one "
 			     "instruction at a time and does not know this one. A stock Linux "
@@ -124,12 +126,13 @@ void kvm_vcpu_explain(struct kvm_vcpu *vcpu, const struct mm_map *map, struct st
 {
 	struct kvm_regs regs = {0};
 	struct kvm_sregs sregs = {0};
+	bool rip_in_ram = true;
 
 	add_reason(vcpu, out);
 	if (ioctl(vcpu->fd, KVM_GET_REGS, &regs) == 0 &&
 	    ioctl(vcpu->fd, KVM_GET_SREGS, &sregs) == 0) {
 		add_registers(&regs, &sregs, out);
-		add_instruction(vcpu, map, &regs, &sregs, out);
+		rip_in_ram = add_instruction(vcpu, map, &regs, &sregs, out);
 	}
-	add_meaning(vcpu, out);
+	add_meaning(vcpu, rip_in_ram, out);
 }

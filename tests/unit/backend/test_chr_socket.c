@@ -133,6 +133,23 @@ Test(chr_socket, live_one_is_an_error_that_names_the_path)
 	chr_free(chr);
 }
 
+Test(chr_socket, live_one_with_a_full_queue_is_not_taken_for_stale)
+{
+	struct sockaddr_un addr = address();
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), client;
+	struct err err = {0};
+	struct stat st;
+
+	cr_assert_eq(bind(listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	cr_assert_eq(listen(listener, 0), 0);
+	do
+		client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	while (connect(client, (struct sockaddr *)&addr, sizeof(addr)) == 0);
+	cr_assert_eq(errno, EAGAIN);
+	cr_assert_eq(open_error(&err), -EADDRINUSE);
+	cr_assert_eq(stat(path, &st), 0);
+}
+
 Test(chr_socket, file_that_is_no_socket_is_not_removed)
 {
 	struct err err = {0};

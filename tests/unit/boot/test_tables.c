@@ -400,6 +400,16 @@ static void check_with_iasl(void)
 	remove_dir();
 }
 
+Test(tables, reset_vector_writes_the_reset_register)
+{
+	static const uint8_t code[] = {0xba, 0x02, 0x06, 0xb0, 0x01, 0xee, 0xf4, 0xeb, 0xfd};
+
+	g.params.platform.reset_port = 0x602;
+	g.params.platform.reset_value = 1;
+	cr_assert_eq(reset_vector_build(&g.params.platform, &g.ram, &g.err), 0);
+	cr_assert_arr_eq(guest_at(&g, 0xffff0, sizeof(code)), code, sizeof(code));
+}
+
 Test(tables, iasl_has_nothing_to_complain_about, .timeout = 60)
 {
 	if (!have_iasl())

@@ -78,15 +78,6 @@ Test(acpi_pm, button_is_an_edge_and_a_bit_that_reading_clears)
 	cr_assert_eq(in(0x604), 0);
 }
 
-Test(acpi_pm, reading_of_events_is_remembered_until_reset)
-{
-	cr_assert_not(acpi_pm_events_are_read(dev));
-	cr_assert_eq(in(0x604), 0);
-	cr_assert(acpi_pm_events_are_read(dev));
-	dev->ops->reset(dev);
-	cr_assert_not(acpi_pm_events_are_read(dev));
-}
-
 Test(acpi_pm, reset_forgets_the_button)
 {
 	acpi_pm_press_power_button(dev);

@@ -67,7 +67,7 @@ static void assert_shows(int64_t seconds)
 
 Test(rtc_cmos, shows_the_same_date_as_libc_for_three_centuries)
 {
-	/* Every 13 days and some, so that all times of day come by, up to where the kernel's clock ends. */
+	/* Every 13 days and some: all times of day come by, until the kernel's clock ends. */
 	for (int64_t t = 0; t < 9223372036; t += 13 * 86400 + 3671)
 		assert_shows(t);
 	assert_shows(951782399);  /* 2000-02-28 23:59:59 */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "machine/console_watch.h"
-
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "machine/console_watch.h"
 
 static struct console_watch watch;
 static unsigned panics;
@@ -62,8 +62,8 @@ Test(console_watch, panic__is_told_once_and_its_text_goes_on)
 	say("Kernel panic - not syncing: one\nCall Trace:\nKernel panic - not syncing: again\n");
 	cr_assert_eq(panics, 1);
 	text = console_watch_panic_text(&watch);
-	cr_assert_str_eq(text,
-			 "Kernel panic - not syncing: one\nCall Trace:\nKernel panic - not syncing: again\n");
+	cr_assert_str_eq(text, "Kernel panic - not syncing: one\nCall Trace:\nKernel panic - not "
+			       "syncing: again\n");
 	free(text);
 }
 

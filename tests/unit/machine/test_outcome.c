@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "machine/outcome.h"
-
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <string.h>
+
+#include "machine/outcome.h"
 
 struct row {
 	struct outcome outcome;

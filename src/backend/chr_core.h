@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the kinds of character streams share: inside this room only. */
-#ifndef VMM_BACKEND_CHR_INTERNAL_H
-#define VMM_BACKEND_CHR_INTERNAL_H
+#ifndef VMM_BACKEND_CHR_CORE_H
+#define VMM_BACKEND_CHR_CORE_H
 
 #include <stdbool.h>
 #include <sys/types.h>

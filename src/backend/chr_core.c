@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "backend/chr.h"
+#include "backend/chr_core.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/chr_internal.h"
+#include "backend/chr.h"
 #include "backend/chr_tty.h"
 #include "base/cleanup.h"
 

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests with real Linux guests share: the kernels, the initramfs, and one call that boots them.
+
+Each case is a few lines of shell that the guest runs as /test. The base initramfs is made once in a
+process; the case's archive is put behind it, which Linux unpacks in order.
+"""
+
+import contextlib
+import functools
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import vmmtest
+
+REPO = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPO / 'tools'))
+from toolkit import Initramfs  # noqa: E402  pylint: disable=wrong-import-position
+
+LONG = os.environ.get('VMM_TEST_TIER') == 'long'
+MODULES = ['evdev', 'button', 'pvpanic-mmio']
+
+
+def keep_programs():
+    """In the lab: copies of what is tested, since a build on the host takes the files from under it."""
+    directory = tempfile.mkdtemp(prefix='linuxtest.', dir='/run')
+    vmmtest.VMM = shutil.copy(vmmtest.VMM, directory)
+    shutil.copy(f'{vmmtest.GUESTS}/vmm-exit', directory)
+    vmmtest.GUESTS = directory
+
+
+if 'LAB' in os.environ:
+    keep_programs()
+
+
+@functools.cache
+def kernel(kind):
+    """Path of Debian's kernel: 'bzImage' or 'vmlinux'."""
+    return subprocess.run([REPO / 'tools/guest-kernel', kind], check=True, stdout=subprocess.PIPE,
+                          text=True).stdout.strip()
+
+
+@functools.cache
+def base_initramfs():
+    initramfs = Initramfs()
+    for path in ('/dev', '/proc', '/sys', '/tmp', '/root', '/run'):
+        initramfs.directory(path)
+    initramfs.busybox()
+    initramfs.copy(REPO / 'tests/linux/guest-init', '/init', executable=True)
+    initramfs.copy(f'{vmmtest.GUESTS}/vmm-exit', '/bin/vmm-exit', executable=True)
+    initramfs.program('/usr/bin/lscpu')
+    initramfs.modules(kernel('modules'), kernel('version'), MODULES)
+    return initramfs.compressed()
+
+
+def with_script(script):
+    """The initramfs whose guest runs script."""
+    extra = Initramfs()
+    extra.file('/test', script.encode() + b'\n')
+    return base_initramfs() + extra.archive()
+
+
+def line(run, word):
+    """What follows `word ` on the first line of the console that begins with it."""
+    for text in run.text.splitlines():
+        if text.startswith(word + ' '):
+            return text[len(word) + 1:].strip()
+    return None
+
+
+def block(run, name):
+    """The lines of the console between `[NAME` and `NAME]`."""
+    lines = run.text.replace('\r', '').splitlines()
+    try:
+        return lines[lines.index(f'[{name}') + 1:lines.index(f'{name}]')]
+    except ValueError:
+        return []
+
+
+@contextlib.contextmanager
+def linux_guest(script, *options, image='bzImage', memory='256M', append='', initrd=None, stdin=subprocess.PIPE):
+    """A running vmmtest.Vmm whose guest runs script; initrd replaces the whole initramfs."""
+    with tempfile.NamedTemporaryFile(prefix='vmm-initrd.') as file:
+        file.write(with_script(script) if initrd is None else initrd)
+        file.flush()
+        with vmmtest.Vmm('-k', kernel(image), '-i', file.name, '-m', memory, '-a', f'quiet {append}'.strip(), *options,
+                         stdin=stdin) as vm:
+            yield vm
+
+
+def run_linux(script, *options, **named):
+    """The vmmtest.Finished of a guest that gets no input."""
+    with linux_guest(script, *options, stdin=subprocess.DEVNULL, **named) as vm:
+        return vm.wait()
