@@ -156,11 +156,15 @@ static uint8_t fifo_pop(struct serial16550 *s)
 	return byte;
 }
 
+/*
+ * A guest that takes interrupts has opened OUT2 too: IER alone is Linux's probe, which tries all of
+ * its bits and clears the FIFO later.
+ */
 static bool listens(const struct serial16550 *s)
 {
 	if ((s->mcr & MCR_LOOP) || (s->rts_used && !(s->mcr & MCR_RTS)))
 		return false;
-	return (s->ier & IER_RX) || s->polling;
+	return ((s->ier & IER_RX) && (s->mcr & MCR_OUT2)) || s->polling;
 }
 
 /* After every change that may let input through. True when chr must be told to go on. */

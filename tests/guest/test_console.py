@@ -51,11 +51,12 @@ class Streams(GuestTest):
             name = vm.wait_for_err(r"/dev/pts/\d+").group(0)
             fd = os.open(name, os.O_RDWR | os.O_NOCTTY)
             with os.fdopen(fd, "r+b", buffering=0) as tty:
-                tty.write(b"abcq")
+                tty.write(b"abc")
                 said = b""
-                while b"quit" not in said:
+                while b"abc" not in said:
                     said += tty.read(1024)
-                self.assertIn(b"abc", said)
+                # The end of vmm hangs the terminal up, and with it goes what nobody has read.
+                tty.write(b"q")
             self.check(vm.wait(), 0, "exit")
 
     def connect(self, path):

@@ -113,9 +113,10 @@ class Boot(GuestTest):
         return run
 
     def test_explicit_topology_is_what_lscpu_shows(self):
-        options = ['--set', 'cpus.sockets=1', '--set', 'cpus.cores=2', '--set', 'cpus.threads=2']
+        # Threads would need TOPOEXT on an AMD processor, which the lab's has not: tests/guest looks at them.
+        options = ['--set', 'cpus.sockets=2', '--set', 'cpus.cores=2']
         run = self.boot('elf-pvh', 4, '128M', *options, memory='128M')
-        self.assertEqual(listed_cpus(run), ['0,0,0', '1,0,0', '2,1,0', '3,1,0'])
+        self.assertEqual(listed_cpus(run), ['0,0,0', '1,1,0', '2,2,1', '3,3,1'])
 
     def test_shared_memory(self):
         self.boot('elf-pvh', 2, '128M', memory='128M,shared=on')
