@@ -75,11 +75,3 @@ void eventfd_kick(int fd)
 	if (eventfd_write(fd, 1) < 0)
 		return;
 }
-
-void eventfd_drain(int fd)
-{
-	eventfd_t n;
-
-	if (eventfd_read(fd, &n) < 0)
-		return;
-}

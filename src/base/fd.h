@@ -25,7 +25,5 @@ int fd_set_nonblock(int fd) must_check;
 /* A counter eventfd, non-blocking and close-on-exec; returns the fd or -errno. */
 int eventfd_new(void) must_check;
 void eventfd_kick(int fd);
-/* Takes the counter back to zero. */
-void eventfd_drain(int fd);
 
 #endif

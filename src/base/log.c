@@ -10,7 +10,6 @@
 static struct {
 	int fd;
 	atomic_int level;
-	atomic_bool crlf;
 } log_state = {.fd = STDERR_FILENO, .level = LOG_WARN};
 
 static const char *const level_names[] = {[LOG_ERROR] = "error: ",
@@ -29,11 +28,6 @@ void log_set_level(enum log_level level)
 	atomic_store_explicit(&log_state.level, (int)level, memory_order_relaxed);
 }
 
-void log_set_crlf(bool on)
-{
-	atomic_store_explicit(&log_state.crlf, on, memory_order_relaxed);
-}
-
 bool log_enabled(enum log_level level)
 {
 	return (int)level <= atomic_load_explicit(&log_state.level, memory_order_relaxed);
@@ -46,14 +40,13 @@ int log_fd(void)
 
 void log_line(enum log_level level, const char *fmt, ...)
 {
-	bool crlf = atomic_load_explicit(&log_state.crlf, memory_order_relaxed);
 	char line[1400];
 	va_list ap;
 	int n, used;
 
 	if (!log_enabled(level))
 		return;
-	used = snprintf(line, sizeof(line), "%svmm: %s", crlf ? "\r" : "", level_names[level]);
+	used = snprintf(line, sizeof(line), "vmm: %s", level_names[level]);
 	va_start(ap, fmt);
 	n = vsnprintf(line + used, sizeof(line) - (size_t)used - 2, fmt, ap);
 	va_end(ap);
@@ -62,8 +55,6 @@ void log_line(enum log_level level, const char *fmt, ...)
 	used += n;
 	if (used > (int)sizeof(line) - 3)
 		used = (int)sizeof(line) - 3;
-	if (crlf)
-		line[used++] = '\r';
 	line[used++] = '\n';
 	/* Nowhere to report a log that can't be written. */
 	if (write(log_state.fd, line, (size_t)used) < 0)

@@ -16,12 +16,10 @@
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /*
- * Lines go to fd (borrowed; 2 for stderr), those above level are dropped. On a terminal in raw mode
- * a line needs a carriage return: log_set_crlf(true) adds it.
+ * Lines go to fd (borrowed; 2 for stderr), those above level are dropped.
  */
 void log_init(int fd, enum log_level level);
 void log_set_level(enum log_level level);
-void log_set_crlf(bool on);
 bool log_enabled(enum log_level level);
 int log_fd(void);
 

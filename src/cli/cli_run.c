@@ -28,7 +28,7 @@ struct run {
 	struct vm *vm;
 	struct outcome outcome;
 	struct err err;
-	int result_fd, log_fd;
+	int result_fd, log_fd, kvm_api;
 	uint64_t start_ns, start_unix_ms;
 	struct utsname host; /* asked early: later the sandbox forbids it */
 };
@@ -38,13 +38,23 @@ static int open_log(struct run *run)
 	const char *path = run->config.log.path;
 
 	if (path) {
-		run->log_fd =
-			open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+		/* O_NONBLOCK: a FIFO that nobody reads is refused and not waited for. */
+		run->log_fd = open(
+			path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+			0666);
 		if (run->log_fd < 0)
 			return err_set(&run->err, -errno, "--log %s: %s", path, strerror(errno));
 	}
 	log_init(path ? run->log_fd : STDERR_FILENO, (enum log_level)run->config.log.level);
 	return 0;
+}
+
+/* What ends the run is told in the log, and on standard error in any case. */
+static void tell(const struct run *run, const char *text)
+{
+	log_error("%s", text);
+	if (run->log_fd >= 0)
+		(void)dprintf(STDERR_FILENO, "vmm: error: %s\n", text);
 }
 
 /* Result and log first, so that whatever goes wrong next is told where the user looks for it. */
@@ -96,10 +106,13 @@ static void announce_streams(const struct run *run)
 
 static int run_vm(struct run *run)
 {
-	int r = vm_resources_open(&run->config, &run->res, &run->err);
+	int r = vm_resources_open(&run->config, run->request.dry_run, &run->res, &run->err);
 
+	run->kvm_api = run->res.host.api;
 	if (r < 0 || run->request.dry_run)
 		return r;
+	/* From here on the loop answers signals; until now they had their usual effect. */
+	vm_block_signals();
 	announce_streams(run);
 	warn_of_software_kvm(run);
 	r = lock_down(run);
@@ -115,7 +128,8 @@ static int run_vm(struct run *run)
 }
 
 /* The last lines of a guest that died, for whoever reads a CI log. */
-static void show_console_tail(const struct vm_report *report, const char *what)
+static void show_console_tail(const struct run *run, const struct vm_report *report,
+			      const char *what)
 {
 	enum { LINES = 24 };
 	const char *tail = report->console_tail ? report->console_tail : "";
@@ -125,7 +139,7 @@ static void show_console_tail(const struct vm_report *report, const char *what)
 	while (from > tail && lines <= LINES)
 		if (*--from == '\n')
 			lines++;
-	log_error("the guest %s; its last console lines:", what);
+	tell(run, what);
 	(void)dprintf(STDERR_FILENO, "%s\n", *from == '\n' ? from + 1 : from);
 }
 
@@ -138,15 +152,20 @@ static void show_failure(const struct vm_report *report)
 		(void)dprintf(STDERR_FILENO, "%s", rest + 1);
 }
 
+/* Why the run ended, where it did not end well. */
 static void show_death(struct run *run)
 {
-	struct vm_report report;
+	struct vm_report report = {0};
 
-	vm_report(run->vm, &report);
+	if (run->vm)
+		vm_report(run->vm, &report);
+	if (run->err.code)
+		tell(run, run->err.msg);
 	if (run->outcome.reason == END_PANIC)
-		show_console_tail(&report, "panicked");
+		show_console_tail(run, &report, "the guest panicked; its last console lines:");
 	else if (run->outcome.reason == END_TRIPLE_FAULT)
-		show_console_tail(&report, "ended in a triple fault");
+		show_console_tail(run, &report,
+				  "the guest ended in a triple fault; its last console lines:");
 	else if (run->outcome.reason == END_VMM_ERROR)
 		show_failure(&report);
 	vm_report_done(&report);
@@ -163,11 +182,15 @@ static void write_result(struct run *run)
 		.start_unix_ms = run->start_unix_ms,
 		.exit_ns = clock_now_ns(),
 		.host_kernel = run->host.release,
-		.kvm_api = run->res.host.fd >= 0 ? 12 : 0,
+		.kvm_api = run->kvm_api,
 	};
 
-	if (run->result_fd >= 0 && !run->request.dry_run && result_write(run->result_fd, &in) < 0)
-		log_error("--result %s: can't write: %s", run->config.result, strerror(errno));
+	int r = 0;
+
+	if (run->result_fd >= 0 && !run->request.dry_run)
+		r = result_write(run->result_fd, &in);
+	if (r < 0)
+		log_error("--result %s: can't write: %s", run->config.result, strerror(-r));
 }
 
 static void flush_console(struct run *run)
@@ -179,21 +202,18 @@ static void flush_console(struct run *run)
 		if (streams[i])
 			chr_flush(streams[i], PATIENCE_MS);
 	chr_restore_terminal();
-	log_set_crlf(false);
 }
 
+/* The result before any word: standard error may be a pipe that nobody reads. */
 static int finish(struct run *run, int r)
 {
 	if (run->vm)
 		flush_console(run);
-	if (r < 0) {
+	if (r < 0)
 		run->outcome.reason = END_VMM_ERROR;
-		log_error("%s", run->err.msg);
-	}
-	if (run->vm)
-		show_death(run);
 	write_result(run);
 	crash_set_result(-1);
+	show_death(run);
 	if (run->vm)
 		run->vm = vm_free(run->vm);
 	else
@@ -265,7 +285,6 @@ int cli_run(int argc, char *const argv[])
 	(void)mallopt(M_ARENA_MAX, 1);
 	run.start_unix_ms = clock_ns(CLOCK_REALTIME) / NS_PER_MS;
 	(void)uname(&run.host);
-	vm_block_signals();
 	crash_install();
 	run.res = (struct vm_resources){.host.fd = -1, .kernel.fd = -1, .initrd.fd = -1};
 	run.outcome.guest_exit = -1;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "backend/chr.h"
+#include "base/altstack.h"
 #include "base/compiler.h"
 #include "base/log.h"
 #include "machine/result.h"
@@ -14,7 +15,7 @@
 
 static atomic_int crash_result_fd = -1;
 
-static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGXFSZ, SIGXCPU};
+static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGXCPU};
 
 static void say(const char *text)
 {
@@ -43,8 +44,10 @@ static void on_sandbox_death(void)
 
 void crash_install(void)
 {
-	struct sigaction action = {.sa_handler = on_crash, .sa_flags = (int)SA_RESETHAND};
+	struct sigaction action = {.sa_handler = on_crash,
+				   .sa_flags = (int)(SA_RESETHAND | SA_ONSTACK)};
 
+	altstack_use();
 	for (size_t i = 0; i < ARRAY_SIZE(crash_signals); i++)
 		(void)sigaction(crash_signals[i], &action, NULL);
 	sandbox_set_death_hook(on_sandbox_death);

@@ -6,9 +6,9 @@
 #include <linux/kvm.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "base/fd.h"
+#include "kvm/x86/cpuid.h"
 
 struct required_cap {
 	int cap;
@@ -58,6 +58,8 @@ static int check(int fd, struct err *err)
 {
 	int api = ioctl(fd, KVM_GET_API_VERSION, 0);
 
+	if (api < 0)
+		return err_set(err, -errno, "/dev/kvm is not KVM: %s", strerror(errno));
 	if (api != KVM_API_VERSION)
 		return err_set(err, -ENOTSUP, "/dev/kvm speaks API %d, vmm needs %d", api,
 			       KVM_API_VERSION);
@@ -81,6 +83,7 @@ int kvm_host_open(struct kvm_host *ret, struct err *err)
 		return r;
 	}
 	ret->fd = fd;
+	ret->api = KVM_API_VERSION;
 	ret->run_size = ioctl(fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	ret->max_vcpus = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
 	ret->tsc_deadline = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
@@ -88,8 +91,7 @@ int kvm_host_open(struct kvm_host *ret, struct err *err)
 	ret->xsave2 = ret->xsave_size > 0;
 	if (ret->xsave_size < (int)sizeof(struct kvm_xsave))
 		ret->xsave_size = (int)sizeof(struct kvm_xsave);
-	ret->software = access("/sys/module/kvm_intel", F_OK) < 0 &&
-			access("/sys/module/kvm_amd", F_OK) < 0;
+	ret->software = !cpuid_host_has_virtualization();
 	return 0;
 }
 

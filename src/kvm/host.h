@@ -13,6 +13,7 @@
 
 struct kvm_host {
 	int fd;
+	int api;	   /* KVM_GET_API_VERSION */
 	int run_size;	   /* bytes to map per vCPU */
 	int max_vcpus;	   /* vCPUs in a VM */
 	bool tsc_deadline; /* the in-kernel APIC has the TSC deadline timer */

@@ -15,30 +15,6 @@ void console_watch_init(struct console_watch *w, void (*panicked)(struct console
 	mutex_init(&w->lock);
 }
 
-/* "[   12.345678] " or "[T1] " and the like before the words: what printk puts there. */
-static const char *skip_printk_prefix(const char *s)
-{
-	while (*s == '[') {
-		const char *end = strchr(s, ']');
-
-		if (!end)
-			return s;
-		s = end + 1;
-		while (*s == ' ')
-			s++;
-	}
-	return s;
-}
-
-static bool line_is_panic(const struct console_watch *w)
-{
-	char line[CONSOLE_LINE_START + 1];
-
-	memcpy(line, w->line, w->line_len);
-	line[w->line_len] = '\0';
-	return strncmp(skip_printk_prefix(line), panic_words, sizeof(panic_words) - 1) == 0;
-}
-
 static void panic_add(struct console_watch *w, const char *bytes, size_t n)
 {
 	n = MIN(n, sizeof(w->panic) - w->panic_len);
@@ -46,27 +22,37 @@ static void panic_add(struct console_watch *w, const char *bytes, size_t n)
 	w->panic_len += n;
 }
 
-/* True when this byte completes the panic line. */
-static bool watch_line(struct console_watch *w, char c)
+/* printk's words stand at the start of a line or behind a prefix such as "[   12.345678] ". */
+static bool may_begin_here(const struct console_watch *w)
 {
-	bool panic = false;
+	char last = w->before[1];
 
+	return last == '\0' || last == '\n' || last == '\r' || (w->before[0] == ']' && last == ' ');
+}
+
+/* True when this byte completes the words. Their first letter occurs in them only once. */
+static bool match_words(struct console_watch *w, char c)
+{
+	if (c == panic_words[w->matched] && (w->matched > 0 || may_begin_here(w)))
+		w->matched++;
+	else
+		w->matched = c == panic_words[0] && may_begin_here(w);
+	w->before[0] = w->before[1];
+	w->before[1] = c;
+	return w->matched == sizeof(panic_words) - 1;
+}
+
+static bool watch_for_panic(struct console_watch *w, char c)
+{
 	if (w->panic_seen) {
 		panic_add(w, &c, 1);
 		return false;
 	}
-	if (c == '\n' || c == '\r') {
-		panic = w->line_len >= sizeof(panic_words) - 1 && line_is_panic(w);
-		if (panic) {
-			w->panic_seen = true;
-			panic_add(w, w->line, w->line_len);
-			panic_add(w, &c, 1);
-		}
-		w->line_len = 0;
-	} else if (w->line_len < sizeof(w->line)) {
-		w->line[w->line_len++] = c;
-	}
-	return panic;
+	if (!match_words(w, c))
+		return false;
+	w->panic_seen = true;
+	panic_add(w, panic_words, sizeof(panic_words) - 1);
+	return true;
 }
 
 void console_watch_byte(struct console_watch *w, uint8_t byte)
@@ -78,7 +64,7 @@ void console_watch_byte(struct console_watch *w, uint8_t byte)
 	if (w->total == 0)
 		w->first_ns = w->last_ns;
 	w->tail[w->total++ % sizeof(w->tail)] = (char)byte;
-	panic = watch_line(w, (char)byte);
+	panic = watch_for_panic(w, (char)byte);
 	mutex_unlock(&w->lock);
 	if (panic && w->panicked)
 		w->panicked(w);
@@ -89,7 +75,8 @@ void console_watch_restart(struct console_watch *w)
 	mutex_lock(&w->lock);
 	w->panic_seen = false;
 	w->panic_len = 0;
-	w->line_len = 0;
+	w->matched = 0;
+	w->before[0] = w->before[1] = '\0';
 	mutex_unlock(&w->lock);
 }
 

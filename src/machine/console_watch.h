@@ -15,19 +15,18 @@
 #include "base/compiler.h"
 #include "base/mutex.h"
 
-enum { CONSOLE_TAIL_BYTES = 8192, CONSOLE_LINE_START = 64, CONSOLE_PANIC_BYTES = 4096 };
+enum { CONSOLE_TAIL_BYTES = 8192, CONSOLE_PANIC_BYTES = 4096 };
 
 struct console_watch {
-	/* Called once per boot, on the vCPU's thread, when a panic line is complete. May be NULL.
-	 */
+	/* Called once per boot, on the vCPU's thread, at the words of a panic. May be NULL. */
 	void (*panicked)(struct console_watch *watch);
 
 	struct mutex lock;
-	char tail[CONSOLE_TAIL_BYTES]; /* ring */
-	uint64_t total;		       /* bytes seen */
-	char line[CONSOLE_LINE_START]; /* the start of the line that is being written */
-	size_t line_len;
-	char panic[CONSOLE_PANIC_BYTES]; /* from the panic line on */
+	char tail[CONSOLE_TAIL_BYTES];	 /* ring */
+	uint64_t total;			 /* bytes seen */
+	size_t matched;			 /* of the words of a panic */
+	char before[2];			 /* the two bytes before the one that comes next */
+	char panic[CONSOLE_PANIC_BYTES]; /* from the words on */
 	size_t panic_len;
 	bool panic_seen;
 	uint64_t first_ns, last_ns;

@@ -132,7 +132,8 @@ static int check_cpus(const struct vm_config *config, const struct kvm_host *hos
 	return 0;
 }
 
-int vm_resources_open(const struct vm_config *config, struct vm_resources *res, struct err *err)
+int vm_resources_open(const struct vm_config *config, bool check_only, struct vm_resources *res,
+		      struct err *err)
 {
 	int r;
 
@@ -140,6 +141,8 @@ int vm_resources_open(const struct vm_config *config, struct vm_resources *res, 
 	r = open_kernel(config, res, err);
 	if (r == 0)
 		r = check_memory(config, err);
+	if (check_only)
+		return r;
 	if (r == 0)
 		r = kvm_host_open(&res->host, err);
 	if (r == 0)

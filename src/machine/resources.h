@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Everything that a run takes from the host by path, opened and checked before the process is
- * locked down: /dev/kvm, kernel, initrd, log, result, character streams. After that nothing is
+ * locked down: /dev/kvm, kernel, initrd, character streams. After that nothing is
  * opened by path.
  */
 #ifndef VMM_MACHINE_RESOURCES_H
@@ -23,8 +23,9 @@ struct vm_resources {
 };
 
 /* 0, or -errno with a message that names the option and the file. Half-open resources are the
- * caller's to close. */
-int vm_resources_open(const struct vm_config *config, struct vm_resources *ret,
+ * caller's to close. check_only: the kernel, the initrd, the command line and the memory, and
+ * nothing is created. */
+int vm_resources_open(const struct vm_config *config, bool check_only, struct vm_resources *ret,
 		      struct err *err) must_check;
 void vm_resources_close(struct vm_resources *res);
 

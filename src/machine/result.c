@@ -23,7 +23,8 @@ int result_open(const char *path, struct err *err)
 
 	/* jansson seeds its hash tables from /dev/urandom, which can't be opened later. */
 	json_object_seed(0);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+	/* O_NONBLOCK: a FIFO that nobody reads is refused and not waited for. */
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
 
 	return fd < 0 ? err_set(err, -errno, "--result %s: %s", path, strerror(errno)) : fd;
 }
@@ -160,26 +161,27 @@ int result_write(int fd, const struct result_input *in)
 {
 	json_t *o = result_json(in);
 	_cleanup_free_ char *text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
+	int r;
 
 	json_decref(o);
 	if (!text)
 		return -ENOMEM;
-	if (fd_write_full(fd, text, strlen(text)) < 0 || fd_write_full(fd, "\n", 1) < 0)
-		return -EIO;
-	return 0;
+	r = fd_write_full(fd, text, strlen(text));
+	return r < 0 ? r : fd_write_full(fd, "\n", 1);
 }
 
+/* Right-aligned: JSON allows blanks before a number and no zeros. */
 static void put_digits(char *at, unsigned n, int value)
 {
 	for (; n-- > 0; value /= 10)
-		at[n] = (char)('0' + value % 10);
+		at[n] = value ? (char)('0' + value % 10) : ' ';
 }
 
 /* No stdio here: the process has just crashed. */
 void result_write_crash(int fd, int sig)
 {
 	char text[] = "{\"version\": 1, \"reason\": \"vmm_error\", \"exit_code\": CCC, "
-		      "\"guest_exit\": null, \"signal\": null, "
+		      "\"guest_exit\": null, \"signal\": NN, "
 		      "\"error\": \"vmm crashed with signal NN; please report it\"}\n";
 	/* The process dies of the signal, but of SIGSYS, whose handler leaves with 125. */
 	int code = sig == SIGSYS ? EXIT_VMM_ERROR : 128 + sig;
@@ -187,6 +189,7 @@ void result_write_crash(int fd, int sig)
 	if (fd < 0)
 		return;
 	put_digits(strstr(text, "CCC"), 3, code);
+	put_digits(strstr(text, "NN"), 2, sig);
 	put_digits(strstr(text, "NN"), 2, sig);
 	if (write(fd, text, sizeof(text) - 1) < 0)
 		return;

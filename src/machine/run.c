@@ -23,34 +23,20 @@
 /* A guest that panics goes on printing for a while. After pvpanic the trace is short of its end. */
 #define QUIET_AFTER_PVPANIC_NS (500 * NS_PER_MS)
 #define QUIET_AFTER_LINE_NS    (2 * NS_PER_S)
-#define TIMEOUT_GRACE_NS       (2 * NS_PER_S)
+/* One that prints without end is not waited for. */
+#define PATIENCE_AFTER_PVPANIC_NS (5 * NS_PER_S)
+#define TIMEOUT_GRACE_NS	  (2 * NS_PER_S)
 
 /* ---- on a vCPU's thread ---- */
 
-static void mail_request(struct vm_mailbox *box, enum guest_request what, unsigned value)
-{
-	mutex_lock(&box->lock);
-	switch (what) {
-	case GUEST_POWER_OFF:
-		box->power_off = true;
-		break;
-	case GUEST_RESET:
-		box->reset = true;
-		break;
-	case GUEST_EXIT:
-		if (!box->exit)
-			box->exit_code = value;
-		box->exit = true;
-		break;
-	case GUEST_PANICKED:
-		box->panicked = true;
-		break;
-	}
-	mutex_unlock(&box->lock);
-}
-
 static void on_guest_request(struct run_wire *wire, enum guest_request what, unsigned value)
 {
+	static const enum vm_mail mails[] = {
+		[GUEST_POWER_OFF] = MAIL_POWER_OFF,
+		[GUEST_RESET] = MAIL_RESET,
+		[GUEST_EXIT] = MAIL_EXIT,
+		[GUEST_PANICKED] = MAIL_PANICKED,
+	};
 	struct vm *vm = container_of(wire, struct vm, run_wire);
 
 	if (what == GUEST_PANICKED && value != 1) {
@@ -60,7 +46,7 @@ static void on_guest_request(struct run_wire *wire, enum guest_request what, uns
 	/* A guest that has panicked still has something to print. */
 	if (what != GUEST_PANICKED)
 		vcpus_hold(&vm->vcpus);
-	mail_request(&vm->mailbox, what, value);
+	mailbox_put(&vm->mailbox, mails[what], value);
 	loop_post(vm->loop, &vm->mail);
 }
 
@@ -70,14 +56,8 @@ void vm_vcpu_stopped(struct vcpus *set, unsigned index, enum kvm_stop why)
 {
 	struct vm *vm = container_of(set, struct vm, vcpus);
 
-	mutex_lock(&vm->mailbox.lock);
-	if (why == KVM_STOP_TRIPLE_FAULT) {
-		vm->mailbox.triple_fault = true;
-	} else if (!vm->mailbox.failed) {
-		vm->mailbox.failed = true;
-		vm->mailbox.failed_vcpu = index;
-	}
-	mutex_unlock(&vm->mailbox.lock);
+	mailbox_put(&vm->mailbox, why == KVM_STOP_TRIPLE_FAULT ? MAIL_TRIPLE_FAULT : MAIL_FAILED,
+		    index);
 	loop_post(vm->loop, &vm->mail);
 }
 
@@ -129,24 +109,38 @@ static void vcpu_failed(struct vm *vm, unsigned index)
 	end(vm, END_VMM_ERROR);
 }
 
+/* What other processors asked for before they had stopped is the old boot's business. */
+static bool forget_old_boot(struct vm *vm)
+{
+	struct letter letter;
+
+	vcpus_pause(&vm->vcpus);
+	letter = mailbox_take(&vm->mailbox);
+	loop_work_cancel(vm->loop, &vm->panic);
+	loop_timer_cancel(vm->loop, &vm->quiet);
+	console_watch_restart(&vm->watch);
+	vm->pvpanic_ns = 0;
+	if (letter.what == MAIL_FAILED)
+		vcpu_failed(vm, letter.value);
+	return letter.what != MAIL_FAILED;
+}
+
 static void restart(struct vm *vm)
 {
-	vcpus_pause(&vm->vcpus);
-	loop_timer_cancel(vm->loop, &vm->quiet);
+	if (!forget_old_boot(vm))
+		return;
 	if (vm_reset_in_place(vm, &vm->run_err) < 0) {
 		end(vm, END_VMM_ERROR);
 		return;
 	}
-	console_watch_restart(&vm->watch);
-	vm->pvpanic_seen = false;
 	vm->resets++;
-	log_info("the guest was reset, for the %u. time", vm->resets);
+	log_info("the guest was reset; this was reset number %u", vm->resets);
 	vcpus_resume(&vm->vcpus);
 }
 
 static bool panic_seen(struct vm *vm)
 {
-	return vm->pvpanic_seen || console_watch_panic_seen(&vm->watch);
+	return vm->pvpanic_ns || console_watch_panic_seen(&vm->watch);
 }
 
 static void guest_reset(struct vm *vm)
@@ -167,38 +161,52 @@ static void guest_triple_fault(struct vm *vm)
 		end(vm, END_TRIPLE_FAULT);
 }
 
+static void on_pvpanic(struct vm *vm)
+{
+	if (vm->pvpanic_ns)
+		return;
+	vm->pvpanic_ns = clock_now_ns();
+	loop_timer_arm(vm->loop, &vm->quiet, QUIET_AFTER_PVPANIC_NS);
+}
+
 static void on_mail(struct loop_work *work)
 {
 	struct vm *vm = container_of(work, struct vm, mail);
-	struct vm_mailbox *box = &vm->mailbox, got;
+	struct letter letter = mailbox_take(&vm->mailbox);
 
-	mutex_lock(&box->lock);
-	got = *box;
-	box->power_off = box->reset = box->exit = box->panicked = box->failed = box->triple_fault =
-		false;
-	mutex_unlock(&box->lock);
-	if (got.panicked && !vm->pvpanic_seen) {
-		vm->pvpanic_seen = true;
-		loop_timer_arm(vm->loop, &vm->quiet, QUIET_AFTER_PVPANIC_NS);
-	}
-	if (got.failed)
-		vcpu_failed(vm, got.failed_vcpu);
-	else if (got.exit) {
-		vm->outcome.guest_exit = (int)got.exit_code;
+	if (letter.panicked)
+		on_pvpanic(vm);
+	switch (letter.what) {
+	case MAIL_NONE:
+	case MAIL_PANICKED:
+		break;
+	case MAIL_FAILED:
+		vcpu_failed(vm, letter.value);
+		break;
+	case MAIL_EXIT:
+		vm->outcome.guest_exit = (int)letter.value;
 		end(vm, END_EXIT);
-	} else if (got.power_off)
-		end(vm, END_POWEROFF);
-	else if (got.triple_fault)
+		break;
+	case MAIL_POWER_OFF:
+		if (vm->pvpanic_ns)
+			guest_panicked(vm);
+		else
+			end(vm, END_POWEROFF);
+		break;
+	case MAIL_TRIPLE_FAULT:
 		guest_triple_fault(vm);
-	else if (got.reset)
+		break;
+	case MAIL_RESET:
 		guest_reset(vm);
+		break;
+	}
 }
 
 static void on_panic_work(struct loop_work *work)
 {
 	struct vm *vm = container_of(work, struct vm, panic);
 
-	if (!vm->pvpanic_seen)
+	if (!vm->pvpanic_ns)
 		loop_timer_arm(vm->loop, &vm->quiet, QUIET_AFTER_LINE_NS);
 }
 
@@ -213,6 +221,9 @@ static bool guest_is_alive(struct vm *vm)
 	vcpus_pause(&vm->vcpus);
 	for (unsigned i = 0; i < vm->vcpus.n && !alive; i++)
 		alive = kvm_vcpu_is_idle(vm->vcpus.threads[i].vcpu);
+	/* A vCPU that asked for something stays parked until its mail has been read. */
+	if (!mailbox_is_empty(&vm->mailbox))
+		return true;
 	vcpus_resume(&vm->vcpus);
 	return alive;
 }
@@ -220,16 +231,17 @@ static bool guest_is_alive(struct vm *vm)
 static void on_quiet(struct loop_timer *timer)
 {
 	struct vm *vm = container_of(timer, struct vm, quiet);
-	uint64_t window = vm->pvpanic_seen ? QUIET_AFTER_PVPANIC_NS : QUIET_AFTER_LINE_NS;
-	uint64_t first, last, silent;
+	uint64_t window = vm->pvpanic_ns ? QUIET_AFTER_PVPANIC_NS : QUIET_AFTER_LINE_NS;
+	uint64_t first, last, silent, now = clock_now_ns();
+	bool waited_enough = vm->pvpanic_ns && now - vm->pvpanic_ns >= PATIENCE_AFTER_PVPANIC_NS;
 
-	if (vm->phase != VM_RUNNING && vm->phase != VM_STOPPING)
+	if ((vm->phase != VM_RUNNING && vm->phase != VM_STOPPING) || !panic_seen(vm))
 		return;
 	console_watch_times(&vm->watch, &first, &last);
-	silent = clock_now_ns() - last;
-	if (silent < window)
+	silent = now - last;
+	if (silent < window && !waited_enough)
 		loop_timer_arm(vm->loop, timer, window - silent);
-	else if (!vm->pvpanic_seen && guest_is_alive(vm))
+	else if (!vm->pvpanic_ns && guest_is_alive(vm))
 		loop_timer_arm(vm->loop, timer, window);
 	else
 		guest_panicked(vm);
@@ -259,12 +271,24 @@ static void on_grace(struct loop_timer *timer)
 	end(vm, END_KILLED);
 }
 
+/* The button is pressed already: what is left of the time, and no more than a timeout gives. */
+static void shorten_grace(struct vm *vm)
+{
+	uint64_t now = clock_now_ns();
+	uint64_t left = vm->grace.deadline_ns > now ? vm->grace.deadline_ns - now : 0;
+
+	loop_timer_arm(vm->loop, &vm->grace, MIN(left, TIMEOUT_GRACE_NS));
+}
+
 static void on_timeout(struct loop_timer *timer)
 {
 	struct vm *vm = container_of(timer, struct vm, timeout);
 
 	vm->timed_out = true;
-	ask_to_stop(vm, MIN(TIMEOUT_GRACE_NS, vm->config->stop_timeout_ns));
+	if (vm->phase == VM_STOPPING)
+		shorten_grace(vm);
+	else
+		ask_to_stop(vm, MIN(TIMEOUT_GRACE_NS, vm->config->stop_timeout_ns));
 }
 
 static void on_signal(struct loop_fd *source, uint32_t events)
@@ -298,7 +322,7 @@ static void on_key(struct chr_keys *keys, char key)
 void vm_run_init(struct vm *vm)
 {
 	vm->run_wire.ops = &run_wire_ops;
-	mutex_init(&vm->mailbox.lock);
+	mailbox_init(&vm->mailbox);
 	console_watch_init(&vm->watch, on_panic_line);
 	vm->mail.run = on_mail;
 	vm->panic.run = on_panic_work;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "base/altstack.h"
 #include "base/checked.h"
 #include "base/clock.h"
 
@@ -17,9 +18,6 @@
 #else
 #define STACK_BYTES KIB(256)
 #endif
-
-/* The vCPU that this thread runs, so that a device's request can stop it. */
-static _Thread_local struct kvm_vcpu *current_vcpu;
 
 int vcpus_init(struct vcpus *set, struct kvm_vm *vm, const struct cpu_topology *topology,
 	       unsigned n, struct err *err)
@@ -93,8 +91,8 @@ static void *thread_main(void *arg)
 
 	(void)snprintf(name, sizeof(name), "vcpu/%u", t->index);
 	(void)prctl(PR_SET_NAME, name);
+	altstack_use();
 	kvm_vcpu_bind_thread(t->vcpu);
-	current_vcpu = t->vcpu;
 	r = set->enter(set, &err);
 	(void)pthread_mutex_lock(&set->lock);
 	if (r < 0)
@@ -180,6 +178,5 @@ void vcpus_hold(struct vcpus *set)
 	if (set->want == VCPUS_RUN)
 		set->want = VCPUS_PARK;
 	(void)pthread_mutex_unlock(&set->lock);
-	if (current_vcpu)
-		kvm_vcpu_kick(current_vcpu);
+	kick_all(set);
 }

@@ -2,6 +2,7 @@
 #include "machine/vm.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -93,6 +94,16 @@ static void show_progress(uint64_t done, uint64_t total)
 		log_info("guest memory %u%%", percent);
 }
 
+/* The signals that end a run are blocked and wait for the loop, which does not run yet. */
+static bool stop_is_pending(void)
+{
+	sigset_t pending;
+
+	return sigpending(&pending) == 0 &&
+	       (sigismember(&pending, SIGTERM) > 0 || sigismember(&pending, SIGINT) > 0 ||
+		sigismember(&pending, SIGHUP) > 0);
+}
+
 static int prefault(struct vm *vm, struct err *err)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -100,6 +111,7 @@ static int prefault(struct vm *vm, struct err *err)
 		.mode = vm_sandbox_mode(vm->config),
 		.how = {.threads = cpus > 0 ? (unsigned)cpus : 1,
 			.enter = enter_worker_role,
+			.cancelled = stop_is_pending,
 			.progress = log_enabled(LOG_WARN) ? show_progress : NULL},
 	};
 
@@ -153,27 +165,6 @@ static int save_power_on_state(struct vm *vm, struct err *err)
 	return 0;
 }
 
-static int load(struct vm *vm, struct err *err)
-{
-	struct boot_entry boot;
-	struct kvm_entry entry;
-	int r = vm_load_kernel(vm, &boot, err);
-
-	if (r < 0)
-		return r;
-	entry = (struct kvm_entry){
-		.long_mode = boot.protocol == BOOT_LINUX64,
-		.rip = boot.rip,
-		.rsp = boot.rsp,
-		.rsi = boot.rsi,
-		.rbx = boot.rbx,
-		.cr3 = boot.cr3,
-		.gdt = boot.gdt.v,
-		.gdt_limit = boot.gdt_limit,
-	};
-	return kvm_vcpu_set_entry(vm->vcpus.threads[0].vcpu, &entry, err);
-}
-
 static int build(struct vm *vm, struct err *err)
 {
 	int r = loop_new(&vm->loop);
@@ -188,7 +179,7 @@ static int build(struct vm *vm, struct err *err)
 	if (r == 0)
 		r = vm_add_devices(vm, err);
 	if (r == 0)
-		r = load(vm, err);
+		r = vm_load_guest(vm, err);
 	if (r == 0)
 		r = save_power_on_state(vm, err);
 	return r;

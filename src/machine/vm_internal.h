@@ -11,18 +11,12 @@
 #include "event/loop.h"
 #include "kvm/vm.h"
 #include "machine/console_watch.h"
+#include "machine/mailbox.h"
 #include "machine/vcpus.h"
 #include "machine/vm.h"
 #include "mm/ram.h"
 
 enum { VM_MAX_DEVICES = 16 };
-
-/* What vCPU threads tell main: kept until main has taken it, the first of each kind wins. */
-struct vm_mailbox {
-	struct mutex lock; /* leaf */
-	bool power_off, reset, exit, panicked, failed, triple_fault;
-	unsigned exit_code, failed_vcpu;
-};
 
 enum vm_phase {
 	VM_RUNNING,
@@ -54,14 +48,14 @@ struct vm {
 	struct loop_fd signals;
 	struct loop_work mail;	/* the mailbox has something */
 	struct loop_work panic; /* a panic line was seen */
-	struct vm_mailbox mailbox;
+	struct mailbox mailbox;
 	struct loop_timer timeout; /* --timeout */
 	struct loop_timer grace;   /* after the power button */
 	struct loop_timer quiet;   /* a panicked guest's console has been silent */
 	struct chr_keys keys;
 
 	enum vm_phase phase;
-	bool pvpanic_seen;
+	uint64_t pvpanic_ns; /* when the guest said so by pvpanic; 0: it did not */
 	bool timed_out;
 	unsigned resets;
 	struct outcome outcome;
@@ -86,8 +80,9 @@ static inline struct cpu_topology vm_topology(const struct vm_config *config)
 /* devices.c: makes every device of the table. */
 int vm_add_devices(struct vm *vm, struct err *err) must_check;
 
-/* reset.c: brings the machine into its power-on state, kernel loaded anew. All vCPUs parked. */
-int vm_load_kernel(struct vm *vm, struct boot_entry *ret, struct err *err) must_check;
+/* reset.c: kernel, initrd and tables into memory, and the boot vCPU to their entry. */
+int vm_load_guest(struct vm *vm, struct err *err) must_check;
+/* The machine into its power-on state, guest loaded anew. All vCPUs parked. */
 int vm_reset_in_place(struct vm *vm, struct err *err) must_check;
 
 /* run.c: wires and the loop's sources. */

@@ -12,9 +12,4 @@ typedef struct {
 
 #define GPA(addr) ((gpa_t){(uint64_t)(addr)})
 
-static inline gpa_t gpa_add(gpa_t gpa, uint64_t offset)
-{
-	return GPA(gpa.v + offset);
-}
-
 #endif

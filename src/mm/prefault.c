@@ -62,8 +62,9 @@ static void *worker(void *arg)
 	return NULL;
 }
 
-static void wait_for_workers(struct job *job, void (*progress)(uint64_t, uint64_t))
+static void wait_for_workers(struct job *job)
 {
+	const struct mm_prefault *how = job->how;
 	uint64_t told = 0;
 
 	(void)pthread_mutex_lock(&job->lock);
@@ -72,8 +73,10 @@ static void wait_for_workers(struct job *job, void (*progress)(uint64_t, uint64_
 
 		(void)pthread_cond_wait(&job->progress, &job->lock);
 		done = atomic_load(&job->done);
-		if (progress && done != told)
-			progress(done, job->ram->size);
+		if (how->progress && done != told)
+			how->progress(done, job->ram->size);
+		if (how->cancelled && how->cancelled())
+			atomic_store(&job->error, EINTR);
 		told = done;
 	}
 	(void)pthread_mutex_unlock(&job->lock);
@@ -94,12 +97,17 @@ int mm_ram_prefault(const struct mm_ram *ram, const struct mm_prefault *how, str
 	(void)pthread_mutex_unlock(&job.lock);
 	if (n == 0)
 		populate(&job);
-	wait_for_workers(&job, how->progress);
+	wait_for_workers(&job);
 	for (unsigned i = 0; i < n; i++)
 		(void)pthread_join(threads[i], NULL);
 	(void)pthread_cond_destroy(&job.progress);
 	(void)pthread_mutex_destroy(&job.lock);
 	e = atomic_load(&job.error);
+	if (e == EINTR)
+		return err_set(err, -e, "prefault=on: stopped by a signal");
+	if (e == EINVAL)
+		return err_set(err, -ENOTSUP,
+			       "prefault=on: the host's kernel can't do it, it needs Linux 5.14");
 	if (e)
 		return err_set(err, -e,
 			       "prefault=on: the host could not give all of the guest's memory: %s",

@@ -152,6 +152,12 @@ void mm_ram_layout(const struct mm_ram *ram, uint64_t hole_start, uint64_t hole_
 
 int mm_ram_clear(const struct mm_ram *ram)
 {
+	/* A hole would give the huge pages back to the host, and another process could take them.
+	 */
+	if (ram->page_size) {
+		memset(ram->host, 0, ram->size);
+		return 0;
+	}
 	if (ram->fd >= 0) {
 		if (fallocate(ram->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
 			      (off_t)ram->size) < 0)

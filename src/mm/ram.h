@@ -59,6 +59,7 @@ struct mm_prefault {
 	unsigned threads;
 	int (*enter)(const struct mm_prefault *how);
 	void (*progress)(uint64_t done, uint64_t total);
+	bool (*cancelled)(void); /* asked on the caller's thread; may be NULL */
 };
 int mm_ram_prefault(const struct mm_ram *ram, const struct mm_prefault *how,
 		    struct err *err) must_check;

@@ -61,6 +61,16 @@ static size_t cpuid_bytes(uint32_t n)
 	return sizeof(struct kvm_cpuid2) + n * sizeof(struct kvm_cpuid_entry2);
 }
 
+bool cpuid_host_has_virtualization(void)
+{
+	enum { ECX_VMX = 1 << 5, ECX_SVM = 1 << 2 };
+	uint32_t eax, ebx, ecx, edx;
+
+	if (__get_cpuid(LEAF_BASIC, &eax, &ebx, &ecx, &edx) && (ecx & ECX_VMX))
+		return true;
+	return __get_cpuid(LEAF_AMD_FEATURES, &eax, &ebx, &ecx, &edx) && (ecx & ECX_SVM);
+}
+
 /*
  * Before 6.2, KVM leaves AMD's L1 leaf empty, and a guest without L1 caches shows none at all. The
  * host's own is what newer ones pass.

@@ -21,6 +21,9 @@ struct cpu_topology {
 /* APIC ids keep a power of two per level, so they have gaps where a count is none. */
 uint32_t cpu_topology_apic_id(const struct cpu_topology *topology, unsigned index);
 
+/* VT-x or AMD-V on this host's processor; without them its KVM is software. */
+bool cpuid_host_has_virtualization(void);
+
 /* KVM_GET_SUPPORTED_CPUID with as much room as it takes; free() it. 0 or -errno. */
 int cpuid_supported(int kvm_fd, struct kvm_cpuid2 **ret) must_check;
 

@@ -77,6 +77,23 @@ int vcpu_msr(const struct kvm_vcpu *vcpu, unsigned long request, struct kvm_msr_
 	return n < 0 ? -errno : n == 1 ? 0 : -EINVAL;
 }
 
+/* The guest can write these, and KVM's list leaves them out. */
+static const uint32_t mtrrs[] = {
+	0x200, 0x201, 0x202, 0x203, 0x204, 0x205, 0x206, 0x207, 0x208, 0x209,
+	0x20a, 0x20b, 0x20c, 0x20d, 0x20e, 0x20f, 0x250, 0x258, 0x259, 0x268,
+	0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f, 0x2ff,
+};
+
+static void save_msr(const struct kvm_vcpu *vcpu, uint32_t index, struct kvm_msrs *msrs)
+{
+	struct kvm_msr_entry entry = {.index = index};
+
+	if (index == MSR_TSC || index == MSR_TSC_DEADLINE)
+		return;
+	if (vcpu_msr(vcpu, KVM_GET_MSRS, &entry) == 0 && vcpu_msr(vcpu, KVM_SET_MSRS, &entry) == 0)
+		msrs->entries[msrs->nmsrs++] = entry;
+}
+
 /* Keeps the MSRs that can be read and written back; the rest can't have been changed by us either.
  */
 static int save_msrs(const struct kvm_vcpu *vcpu, struct kvm_msrs **ret)
@@ -87,18 +104,14 @@ static int save_msrs(const struct kvm_vcpu *vcpu, struct kvm_msrs **ret)
 
 	if (!list)
 		return r;
-	msrs = calloc(1, sizeof(*msrs) + list->nmsrs * sizeof(msrs->entries[0]));
+	msrs = calloc(1,
+		      sizeof(*msrs) + (list->nmsrs + ARRAY_SIZE(mtrrs)) * sizeof(msrs->entries[0]));
 	if (!msrs)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < list->nmsrs; i++) {
-		struct kvm_msr_entry entry = {.index = list->indices[i]};
-
-		if (entry.index == MSR_TSC || entry.index == MSR_TSC_DEADLINE)
-			continue;
-		if (vcpu_msr(vcpu, KVM_GET_MSRS, &entry) == 0 &&
-		    vcpu_msr(vcpu, KVM_SET_MSRS, &entry) == 0)
-			msrs->entries[msrs->nmsrs++] = entry;
-	}
+	for (uint32_t i = 0; i < list->nmsrs; i++)
+		save_msr(vcpu, list->indices[i], msrs);
+	for (size_t i = 0; i < ARRAY_SIZE(mtrrs); i++)
+		save_msr(vcpu, mtrrs[i], msrs);
 	*ret = msrs;
 	return 0;
 }

@@ -28,13 +28,25 @@ static void say(const char *text)
 		console_watch_byte(&watch, (uint8_t)*text);
 }
 
-Test(console_watch, panic__is_known_at_the_end_of_its_line)
+Test(console_watch, panic__is_known_at_its_words)
 {
-	say("[    1.234567] Kernel panic - not syncing: Attempted to kill init!");
+	say("[    1.234567] Kernel panic - not syncin");
 	cr_assert_eq(panics, 0);
-	say("\r\n[    1.234568] CPU: 0 PID: 1\r\n");
+	say("g: Attempted to kill init!");
 	cr_assert_eq(panics, 1);
 	cr_assert(console_watch_panic_seen(&watch));
+}
+
+Test(console_watch, panic__behind_a_prompt_without_newline)
+{
+	say("/ # [    0.421337] Kernel panic - not syncing: Attempted to kill init!\r\n");
+	cr_assert_eq(panics, 1);
+}
+
+Test(console_watch, panic__words_that_break_off_and_begin_again)
+{
+	say("Kernel panic - not\nKernel panic - not syncing: x\n");
+	cr_assert_eq(panics, 1);
 }
 
 Test(console_watch, panic__with_caller_id_or_without_timestamp)

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/altstack.h"
+
+#include <signal.h>
+#include <stddef.h>
+
+/* AMX state alone takes 11 KiB of a signal frame. */
+enum { ALTSTACK_BYTES = 64 << 10 };
+
+void altstack_use(void)
+{
+	static _Thread_local char stack[ALTSTACK_BYTES];
+	stack_t ss = {.ss_sp = stack, .ss_size = sizeof(stack)};
+
+	(void)sigaltstack(&ss, NULL);
+}
