@@ -353,8 +353,8 @@ static void stop_signals(sigset_t *set)
 void vm_block_signals(void)
 {
 	/* Their default would end vmm without a word. */
-	static const int ignored[] = {SIGPIPE,	 SIGUSR1, SIGUSR2, SIGALRM,
-				      SIGVTALRM, SIGPROF, SIGIO};
+	static const int ignored[] = {SIGPIPE, SIGXFSZ,	  SIGUSR1, SIGUSR2,
+				      SIGALRM, SIGVTALRM, SIGPROF, SIGIO};
 	sigset_t set;
 
 	stop_signals(&set);

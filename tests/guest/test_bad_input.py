@@ -319,6 +319,43 @@ class Nothing(BadInput):
             for flags in (["-m", "0"], ["-c", "0"], ["--console", "file=/nonexistent/x"]):
                 self.refuse_flags(flags)
 
+    def test_dry_run_creates_and_cuts_nothing(self):
+        with tempfile.TemporaryDirectory() as d:
+            path = os.path.join(d, "keep")
+            with open(path, "w", encoding="ascii") as f:
+                f.write("kept")
+            with Vmm("-k", vmmtest.guest("hello"), "--console", "file=" + path, "--dry-run", result=False) as vm:
+                self.assertEqual(vm.wait().rc, 0)
+            with open(path, encoding="ascii") as f:
+                self.assertEqual(f.read(), "kept")
+
+    def test_result_is_written_though_the_mistake_comes_first(self):
+        with tempfile.TemporaryDirectory() as d:
+            path = os.path.join(d, "result")
+            with Vmm("--kernal", "x", "--result", path, result=False) as vm:
+                self.assertEqual(vm.wait().rc, 125)
+            with open(path, encoding="utf-8") as f:
+                self.assertEqual(json.load(f)["reason"], "vmm_error")
+
+    def test_error_is_on_stderr_though_the_log_is_a_file(self):
+        with tempfile.TemporaryDirectory() as d:
+            log = os.path.join(d, "log")
+            with Vmm("-k", "/nonexistent", "--log", log, result=False) as vm:
+                run = vm.wait()
+            self.assertEqual(run.rc, 125)
+            self.assertIn("/nonexistent", run.err)
+            with open(log, encoding="utf-8") as f:
+                self.assertIn("/nonexistent", f.read())
+
+    def test_pipe_without_a_reader_is_no_place_for_a_result(self):
+        with tempfile.TemporaryDirectory() as d:
+            path = os.path.join(d, "fifo")
+            os.mkfifo(path)
+            with Vmm("-k", vmmtest.guest("hello"), "--result", path, result=False) as vm:
+                run = vm.wait()
+            self.assertEqual(run.rc, 125)
+            self.assertIn("--result", run.err)
+
     def test_unknown_command_is_named(self):
         with Vmm(command="rnu", result=False) as vm:
             run = vm.wait()

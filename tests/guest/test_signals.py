@@ -37,6 +37,23 @@ class Button(GuestTest):
             self.check(vm.wait(), 128 + signal.SIGTERM, "killed")
             self.assertGreaterEqual(time.monotonic() - pressed, 0.7)
 
+    def test_timeout_during_a_stop_leaves_the_guest_its_moment(self):
+        with start_guest("exit", "how=ignore-button", "--timeout", "1s", *LONG) as vm:
+            vm.wait_for("ready")
+            begin = time.monotonic()
+            vm.signal(signal.SIGTERM)
+            vm.wait_for("power button")
+            self.check(vm.wait(), 124, "timeout")
+            self.assertGreaterEqual(time.monotonic() - begin, 1.5)  # the two seconds after the timeout, less the start
+
+    def test_signals_that_mean_nothing_are_ignored(self):
+        with start_guest("exit", "how=ask") as vm:
+            vm.wait_for("ready")
+            for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGXFSZ, signal.SIGPIPE):
+                vm.signal(number)
+            vm.send(b"p")
+            self.check(vm.wait(), 0, "poweroff")
+
     def test_second_term_kills_at_once(self):
         with start_guest("exit", "how=ignore-button", *LONG) as vm:
             vm.wait_for("ready")
