@@ -81,7 +81,7 @@ static bool wants_input(const struct chr_in *in)
 	return in->terminal || (in->rx && is_empty(in));
 }
 
-/* Makes room behind `to`; nothing but a terminal reads while bytes wait. */
+/* Makes room behind `to`: a terminal reads while bytes wait, and so does save_rest(). */
 static size_t room(struct chr_in *in)
 {
 	if (in->to + CHR_IN_PIECE > CHR_IN_BUFFER && in->from > 0) {
@@ -120,18 +120,39 @@ static void end(struct chr_in *in)
 		in->left(in);
 }
 
-/* Watches the descriptor while its bytes are wanted, and only then. */
+/* Bytes that are not wanted are not watched for, but a sender's going may be: epoll reports it
+ * unasked, with no events at all. */
+static bool wants_hangup(const struct chr_in *in)
+{
+	return in->hangup && !in->hung_up && !in->ended && in->fd.fd >= 0;
+}
+
+static void set_watched(struct chr_in *in, uint32_t events)
+{
+	int r = 0;
+
+	if (in->unwatchable || (in->readable.added && in->watched == events))
+		return;
+	if (in->readable.added) {
+		r = loop_mod_fd(in->loop, &in->readable, events);
+	} else {
+		in->readable.fd = in->fd.fd;
+		r = loop_add_fd(in->loop, &in->readable, events);
+	}
+	in->watched = events;
+	in->unwatchable = r < 0;
+}
+
 static void watch(struct chr_in *in)
 {
-	if (!wants_input(in)) {
+	bool wanted = wants_input(in);
+
+	if (!wanted && !wants_hangup(in)) {
 		loop_del_fd(in->loop, &in->readable);
 		return;
 	}
-	if (!in->readable.added && !in->unwatchable) {
-		in->readable.fd = in->fd.fd;
-		in->unwatchable = loop_add_fd(in->loop, &in->readable, EPOLLIN) < 0;
-	}
-	if (in->unwatchable)
+	set_watched(in, wanted ? EPOLLIN : 0);
+	if (wanted && in->unwatchable)
 		loop_post(in->loop, &in->pump);
 }
 
@@ -161,10 +182,17 @@ static void on_pump(struct loop_work *work)
 	pump(in);
 }
 
+/* A hang-up is reported for as long as it is watched, so chr_in_set_hung_up() comes first. */
 static void on_readable(struct loop_fd *source, uint32_t events)
 {
-	(void)events;
-	pump(container_of(source, struct chr_in, readable));
+	struct chr_in *in = container_of(source, struct chr_in, readable);
+
+	if ((events & (EPOLLHUP | EPOLLERR)) && !wants_input(in) && wants_hangup(in)) {
+		chr_in_set_hung_up(in);
+		in->hangup(in);
+	} else {
+		pump(in);
+	}
 }
 
 /* ---- life ---- */
@@ -199,14 +227,33 @@ void chr_in_done(struct chr_in *in)
 	in->buf = NULL;
 }
 
+/* The next sender takes the place of one whose last bytes nobody has wanted yet. */
+static void save_rest(struct chr_in *in)
+{
+	if (!in->hung_up || in->ended || in->fd.fd < 0)
+		return;
+	while (room(in) > 0 && read_piece(in) > 0)
+		;
+	if (room(in) == 0)
+		log_info("input that the guest did not read in time may be lost");
+}
+
 void chr_in_attach(struct chr_in *in, struct chr_fd fd)
 {
+	save_rest(in);
 	detach(in);
 	in->fd = fd;
 	in->ended = false;
+	in->hung_up = false;
 	in->unwatchable = false;
 	in->escaped = false;
 	chr_in_resume(in);
+}
+
+void chr_in_set_hung_up(struct chr_in *in)
+{
+	in->hung_up = true;
+	watch(in);
 }
 
 /*

@@ -7,6 +7,9 @@
  * stops the sender (a pipe fills up). A terminal is the exception: it is always read, so that the
  * escape works with a guest that no longer listens, and what does not fit the buffer is dropped, as
  * a terminal does itself.
+ *
+ * Where senders come and go, the hang-up of one is told even while its bytes are not wanted. What
+ * it sent before is still read, until its end or the next sender.
  */
 #ifndef VMM_BACKEND_CHR_IN_H
 #define VMM_BACKEND_CHR_IN_H
@@ -25,6 +28,7 @@ struct chr_in {
 	struct chr_fd fd;
 	struct loop *loop;
 	struct loop_fd readable;
+	uint32_t watched; /* the events of readable, while it is added */
 	struct loop_work pump;
 	struct chr_rx *rx;
 	struct chr_keys *keys;
@@ -36,17 +40,27 @@ struct chr_in {
 	bool unwatchable; /* epoll refuses it: a regular file, /dev/null; it is always readable */
 	bool refused;	  /* the receiver took less than it was given and has not resumed */
 	bool ended, eof_told;
+	bool hung_up; /* nothing more is sent; what was sent may still be unread */
 	_Atomic uint64_t received;
 	/* End of this input, but another may come: no eof for the guest. NULL: the end is the end.
 	 */
 	void (*left)(struct chr_in *in);
+	/* The sender hung up before its input was read to the end; left() may follow. NULL: nobody
+	 * asks. */
+	void (*hangup)(struct chr_in *in);
 };
 
 int chr_in_init(struct chr_in *in) must_check;
 void chr_in_done(struct chr_in *in);
 
-/* Takes fd over. CHR_FD_NONE: no input for now. Earlier bytes that wait are still delivered. */
+/*
+ * Takes fd over. CHR_FD_NONE: no input for now. Earlier bytes that wait are still delivered; of
+ * those that a sender left behind when it hung up, as many as the buffer holds.
+ */
 void chr_in_attach(struct chr_in *in, struct chr_fd fd);
+/* The sender is known to be gone: its descriptor is read to the end, but no more watched for a
+ * hang-up. */
+void chr_in_set_hung_up(struct chr_in *in);
 void chr_in_start(struct chr_in *in, struct loop *loop);
 void chr_in_set_rx(struct chr_in *in, struct chr_rx *rx);
 void chr_in_resume(struct chr_in *in); /* any thread */

@@ -28,10 +28,18 @@ static bool has_client(const struct chr *chr)
 	return chr->out.fd.fd >= 0;
 }
 
+/* Makes way for the next one. What the client sent before is still for the guest, which may be slow
+ * to read it. */
 static void client_gone(struct chr *chr)
 {
 	loop_del_fd(chr->loop, &chr->listener.hangup);
-	chr_in_attach(&chr->in, CHR_FD_NONE);
+	if (chr->in.ended) {
+		chr_in_attach(&chr->in, CHR_FD_NONE);
+	} else if (chr->in.fd.fd >= 0) {
+		/* A client that is still there sends no more, and sees its end. */
+		(void)shutdown(chr->in.fd.fd, SHUT_RDWR);
+		chr_in_set_hung_up(&chr->in);
+	}
 	chr_out_attach(&chr->out, CHR_FD_NONE);
 }
 
@@ -48,11 +56,20 @@ static void on_hangup(struct loop_fd *source, uint32_t events)
 	client_gone(container_of(source, struct chr, listener.hangup));
 }
 
+static void client_hung_up(struct chr_in *in)
+{
+	client_gone(container_of(in, struct chr, in));
+}
+
 /* It sends no more. Watched with no events at all, its descriptor still reports the hang-up. */
 static void client_left(struct chr_in *in)
 {
 	struct chr *chr = container_of(in, struct chr, in);
 
+	if (!has_client(chr)) { /* it was gone before */
+		chr_in_attach(in, CHR_FD_NONE);
+		return;
+	}
 	chr->listener.hangup = (struct loop_fd){.fd = in->fd.fd, .ready = on_hangup};
 	if (loop_add_fd(chr->loop, &chr->listener.hangup, 0) < 0)
 		client_gone(chr);
@@ -215,6 +232,7 @@ static int unix_open(struct chr *chr, const char *path, struct err *err)
 	if (r < 0)
 		return r;
 	chr->in.left = client_left;
+	chr->in.hangup = client_hung_up;
 	chr->out.lost = client_lost;
 	chr->listener.retry.fired = on_retry;
 	return chr_set_description(chr, err, "unix socket %s", path);

@@ -32,14 +32,9 @@ struct path_attr {
 enum { RULESET_VERSION = 1 };
 enum { RULE_PATH_BENEATH = 1 };
 
-#define FS_EXECUTE     UINT64_C(0x1)
-#define FS_WRITE_FILE  UINT64_C(0x2)
 #define FS_READ_FILE   UINT64_C(0x4)
 #define FS_READ_DIR    UINT64_C(0x8)
 #define FS_REMOVE_FILE UINT64_C(0x20)
-#define FS_MAKE_REG    UINT64_C(0x100)
-#define FS_MAKE_SOCK   UINT64_C(0x200)
-#define FS_TRUNCATE    UINT64_C(0x4000) /* ABI 3 */
 
 #define FS_ALL_ABI1 UINT64_C(0x1fff)
 #define FS_ALL_ABI2 UINT64_C(0x3fff) /* + linking and renaming across directories */
@@ -92,11 +87,10 @@ static int allow_beneath(int ruleset, const struct abi_rights *abi, const char *
 	return 0;
 }
 
-/* A file that isn't there yet, or will be unlinked, can only be named by the directory it is in. */
-static int allow_path(int ruleset, const struct abi_rights *abi, const char *path)
+/* What is to be unlinked can only be named by the directory it is in; nothing is opened or made
+ * there any more. */
+static int allow_unlink(int ruleset, const struct abi_rights *abi, const char *path)
 {
-	static const uint64_t rights =
-		FS_WRITE_FILE | FS_TRUNCATE | FS_MAKE_REG | FS_MAKE_SOCK | FS_REMOVE_FILE;
 	const char *slash = strrchr(path, '/');
 	_cleanup_free_ char *dir = NULL;
 
@@ -106,19 +100,20 @@ static int allow_path(int ruleset, const struct abi_rights *abi, const char *pat
 		dir = strndup(path, slash == path ? 1 : (size_t)(slash - path));
 	if (!dir)
 		return -ENOMEM;
-	return allow_beneath(ruleset, abi, dir, rights);
+	return allow_beneath(ruleset, abi, dir, FS_REMOVE_FILE);
 }
 
-static int allow_paths(int ruleset, const struct abi_rights *abi, const char *const *paths,
-		       struct err *err)
+static int allow_unlinks(int ruleset, const struct abi_rights *abi, const char *const *paths,
+			 struct err *err)
 {
 	for (; paths && *paths; paths++) {
-		int ret = allow_path(ruleset, abi, *paths);
+		int ret = allow_unlink(ruleset, abi, *paths);
 
 		if (ret < 0)
 			return err_set(err, ret,
-				       "sandbox: can't keep %s writable: its directory: %s", *paths,
-				       strerror(-ret));
+				       "sandbox: can't allow the removal of %s at the end: its "
+				       "directory: %s",
+				       *paths, strerror(-ret));
 	}
 	return 0;
 }
@@ -135,7 +130,7 @@ static int allow_sanitizer(int ruleset, const struct abi_rights *abi)
 #endif
 }
 
-int landlock_restrict(const char *const *writable_paths, struct err *err)
+int landlock_restrict(const char *const *unlink_paths, struct err *err)
 {
 	const struct abi_rights *abi = rights_of(sandbox_landlock_abi());
 	_cleanup_close_ int ruleset = -1;
@@ -150,7 +145,7 @@ int landlock_restrict(const char *const *writable_paths, struct err *err)
 	if (ruleset < 0)
 		return err_set(err, -errno, "sandbox: Landlock (ABI %d) refuses a ruleset: %s",
 			       abi->abi, strerror(errno));
-	ret = allow_paths(ruleset, abi, writable_paths, err);
+	ret = allow_unlinks(ruleset, abi, unlink_paths, err);
 	if (ret < 0)
 		return ret;
 	ret = allow_sanitizer(ruleset, abi);

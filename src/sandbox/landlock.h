@@ -11,9 +11,9 @@
 #include "base/err.h"
 
 /*
- * `writable_paths` as in sandbox_lock_process(). 0, also where the kernel has no Landlock (a line
+ * `unlink_paths` as in sandbox_lock_process(). 0, also where the kernel has no Landlock (a line
  * in the log at info says so), or -errno with a message.
  */
-int landlock_restrict(const char *const *writable_paths, struct err *err) must_check;
+int landlock_restrict(const char *const *unlink_paths, struct err *err) must_check;
 
 #endif

@@ -48,7 +48,7 @@ static void tame_malloc(void)
 	(void)mallopt(M_ARENA_MAX, 1);
 }
 
-int sandbox_lock_process(enum sandbox_mode mode, const char *const *writable_paths, struct err *err)
+int sandbox_lock_process(enum sandbox_mode mode, const char *const *unlink_paths, struct err *err)
 {
 	int ret;
 
@@ -66,7 +66,7 @@ int sandbox_lock_process(enum sandbox_mode mode, const char *const *writable_pat
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
 		return err_set(err, -errno, "sandbox: can't turn core dumps and tracing off: %s",
 			       strerror(errno));
-	return landlock_restrict(writable_paths, err);
+	return landlock_restrict(unlink_paths, err);
 }
 
 /*

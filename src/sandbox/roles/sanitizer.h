@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the AddressSanitizer runtime adds, in sanitized builds only: reading /proc/self (Landlock
- * leaves /proc readable there), its signal stacks, and the leak check at the exit, which stops the
- * threads with ptrace from a process of its own.
+ * leaves /proc readable there), its locks, its signal stacks, and the leak check at the exit, which
+ * stops the threads with ptrace from a process of its own.
  */
 #ifndef VMM_SANDBOX_ROLES_SANITIZER_H
 #define VMM_SANDBOX_ROLES_SANITIZER_H
@@ -15,8 +15,10 @@
 static const struct rule sanitizer_rules[] = {
 	ALLOW(open),
 	ALLOW(openat),
+	ALLOW(read),
 	ALLOW(close),
 	ALLOW(stat),
+	ALLOW(fstat),
 	ALLOW(newfstatat),
 	ALLOW(getdents),
 	ALLOW(getdents64),
@@ -25,6 +27,11 @@ static const struct rule sanitizer_rules[] = {
 	ALLOW(pipe),
 	ALLOW(pipe2),
 	ALLOW(madvise),
+	ALLOW(getrusage),
+	ALLOW(sched_yield),
+	ALLOW(nanosleep),
+	ALLOW(clock_nanosleep),
+	ALLOW(restart_syscall),
 	ALLOW(sigaltstack),
 	ALLOW(sched_getaffinity),
 	ALLOW(getrlimit),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A vCPU thread: KVM_RUN and the device models that its exits reach. It opens, accepts and waits
- * for nothing. */
+/* A vCPU thread: KVM_RUN and the device models that its exits reach. It opens, reads, accepts and
+ * waits for nothing, and the state of a vCPU is main's to read and write. */
 #ifndef VMM_SANDBOX_ROLES_VCPU_H
 #define VMM_SANDBOX_ROLES_VCPU_H
 
@@ -10,8 +10,8 @@
 
 static const struct rule vcpu_rules[] = {
 	ALLOW_IOCTL(KVM_RUN),
-	/* Takes a kick that came while it was not wanted. */
-	ALLOW(rt_sigtimedwait),
+	/* A device raises or lowers its interrupt line. */
+	ALLOW_IOCTL(KVM_IRQ_LINE),
 };
 
 #endif

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "backend/chr_in.h"
 #include "backend/chr_out.h"
 #include "base/clock.h"
 
@@ -274,6 +275,130 @@ Test(chr_socket, client_that_leaves_while_stalled_makes_way)
 	reader_start(&reader, fd);
 	cr_assert_eq(chr_stats(chr).written + chr_stats(chr).dropped <= 300 * sizeof(text), 1);
 	reader_stop(&reader);
+	close(fd);
+	chr_free(chr);
+}
+
+/* What the guest does not read must not keep a client that left in its place. */
+static void assert_admitted(struct chr *chr, int fd)
+{
+	reader_start(&reader, fd);
+	cr_assert_eq(chr_write(chr, "welcome\n", 8), 8);
+	reader_wait_bytes(&reader, 8);
+	cr_assert_arr_eq(reader.buf, "welcome\n", 8);
+	reader_stop(&reader);
+}
+
+Test(chr_socket, client_that_leaves_while_its_input_is_refused_makes_way)
+{
+	struct chr *chr = world_start(spec_text, &r.rx);
+	int fd = connect_client();
+
+	r.room = 1;
+	send_text(fd, "abc");
+	receiver_wait_bytes(&r, 1);
+	send_text(fd, "def");
+	close(fd);
+	cr_assert_lt(world_run_for(20 * NS_PER_MS), 10 * NS_PER_MS, "its hang-up is handled once");
+	fd = connect_client();
+	/* Before any output, which would find out, too. */
+	world_run_for(5 * NS_PER_MS);
+	assert_admitted(chr, fd);
+	send_text(fd, "ghi");
+	r.room = SIZE_MAX;
+	chr_rx_resume(chr);
+	receiver_wait_bytes(&r, 9);
+	cr_assert_arr_eq(r.buf, "abcdefghi", 9, "what the first one sent is not lost");
+	close(fd);
+	chr_free(chr);
+}
+
+Test(chr_socket, client_that_leaves_where_nobody_receives_makes_way)
+{
+	struct chr *chr = world_start(spec_text, NULL);
+	int fd = connect_client();
+
+	send_text(fd, "nobody asked");
+	assert_admitted(chr, fd);
+	close(fd);
+	cr_assert_lt(world_run_for(20 * NS_PER_MS), 10 * NS_PER_MS, "its hang-up is handled once");
+	fd = connect_client();
+	/* Before any output, which would find out, too. */
+	world_run_for(5 * NS_PER_MS);
+	assert_admitted(chr, fd);
+	close(fd);
+	chr_free(chr);
+}
+
+Test(chr_socket, client_that_stops_sending_while_refused_goes_on_reading)
+{
+	struct chr *chr = world_start(spec_text, &r.rx);
+	int fd = connect_client();
+
+	r.room = 1;
+	send_text(fd, "abc");
+	receiver_wait_bytes(&r, 1);
+	cr_assert_eq(shutdown(fd, SHUT_WR), 0);
+	cr_assert_lt(world_run_for(20 * NS_PER_MS), 10 * NS_PER_MS);
+	assert_admitted(chr, fd);
+	close(fd);
+	chr_free(chr);
+}
+
+static struct chr *slow_chr;
+
+static void sip(struct loop_timer *timer)
+{
+	r.room = 64;
+	chr_rx_resume(slow_chr);
+	loop_timer_arm(world_loop, timer, 10 * NS_PER_US);
+}
+
+/* More than our buffer: the rest stays with the kernel until it is wanted. */
+Test(chr_socket, slow_guest_gets_all_of_a_client_that_left)
+{
+	enum { SENT = 2 * CHR_IN_BUFFER };
+	static char text[SENT];
+	struct loop_timer timer = {.fired = sip};
+	int fd, size = 4 * SENT;
+
+	slow_chr = world_start(spec_text, &r.rx);
+	r.room = 0;
+	for (size_t i = 0; i < SENT; i++)
+		text[i] = (char)('a' + i % 23);
+	fd = connect_client();
+	cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+	cr_assert_eq(send(fd, text, SENT, MSG_DONTWAIT | MSG_NOSIGNAL), SENT);
+	close(fd);
+	/* The guest's output finds nobody, which ends no input either. */
+	world_run_for(5 * NS_PER_MS);
+	cr_assert_eq(chr_write(slow_chr, "out\n", 4), 4);
+	loop_timer_arm(world_loop, &timer, 0);
+	receiver_wait_bytes(&r, SENT);
+	loop_timer_cancel(world_loop, &timer);
+	cr_assert_arr_eq(r.buf, text, SENT);
+	chr_free(slow_chr);
+}
+
+Test(chr_socket, input_survives_output_that_finds_its_client_gone)
+{
+	struct chr *chr = world_start(spec_text, &r.rx);
+	static char text[32 << 10];
+	int fd = connect_client();
+
+	memset(text, 't', sizeof(text));
+	r.room = 1;
+	cr_assert_eq(send(fd, text, sizeof(text), MSG_DONTWAIT | MSG_NOSIGNAL), sizeof(text));
+	receiver_wait_bytes(&r, 1);
+	/* Both at once: the failed write may be noticed first. */
+	cr_assert_eq(chr_write(chr, "out\n", 4), 4);
+	close(fd);
+	world_run_for(5 * NS_PER_MS);
+	fd = connect_client();
+	world_run_for(5 * NS_PER_MS);
+	r.room = SIZE_MAX;
+	chr_rx_resume(chr);
+	receiver_wait_bytes(&r, sizeof(text));
 	close(fd);
 	chr_free(chr);
 }

@@ -76,11 +76,11 @@ static int tell(int ret, const struct err *err)
 	return -1;
 }
 
-int child_lock(enum sandbox_mode mode, const char *const *writable_paths)
+int child_lock(enum sandbox_mode mode, const char *const *unlink_paths)
 {
 	struct err err = {0};
 
-	return tell(sandbox_lock_process(mode, writable_paths, &err), &err);
+	return tell(sandbox_lock_process(mode, unlink_paths, &err), &err);
 }
 
 int child_enter(enum sandbox_mode mode, enum sandbox_role role)

@@ -19,7 +19,7 @@ struct child child_run(int (*fn)(void));
 struct child child_run_as(enum sandbox_role role, int (*fn)(void));
 
 /* For use inside a child: 0, or -1 after the message was written to stderr. */
-int child_lock(enum sandbox_mode mode, const char *const *writable_paths) must_check;
+int child_lock(enum sandbox_mode mode, const char *const *unlink_paths) must_check;
 int child_enter(enum sandbox_mode mode, enum sandbox_role role) must_check;
 
 /* Ends the test as skipped where the kernel or the build has no seccomp filters, or has an older

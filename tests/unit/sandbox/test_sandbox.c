@@ -8,8 +8,8 @@
 #include <grp.h>
 #include <linux/kvm.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +20,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,8 +32,7 @@ static const char *const roles[SANDBOX_ROLES] = {"main", "vcpu", "worker"};
 /* What glibc does unasked in any thread. */
 static int ordinary_life(void)
 {
-	struct timespec ts = {.tv_nsec = 1000};
-	struct rusage usage;
+	struct timespec ts;
 	char *big = malloc(1 << 20), *bigger;
 	char line[64];
 
@@ -41,9 +41,9 @@ static int ordinary_life(void)
 	memset(big, 1, 1 << 20);
 	bigger = realloc(big, 8 << 20);
 	free(bigger ? bigger : big);
-	if (!bigger || nanosleep(&ts, NULL) || clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts))
+	if (!bigger || clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts))
 		return 2;
-	if (getrusage(RUSAGE_THREAD, &usage) || snprintf(line, sizeof(line), "%f", 0.5) != 8)
+	if (snprintf(line, sizeof(line), "%f", 0.5) != 8)
 		return 3;
 	(void)fprintf(stderr, "alive %d\n", (int)getpid());
 	return 0;
@@ -66,24 +66,23 @@ struct start {
 	enum sandbox_role role;
 };
 
-static atomic_bool kicked;
+static sem_t kicked;
 
 static void on_kick(int sig)
 {
 	(void)sig;
-	atomic_store(&kicked, true);
+	(void)sem_post(&kicked);
 }
 
 static void *role_thread(void *arg)
 {
 	struct start *start = arg;
-	struct timespec ts = {.tv_nsec = 1000000};
 
 	if (child_enter(SANDBOX_STRICT, start->role) < 0)
 		_exit(98);
 	(void)pthread_barrier_wait(start->parked);
-	while (start->role == SANDBOX_VCPU && !atomic_load(&kicked))
-		(void)nanosleep(&ts, NULL);
+	while (start->role == SANDBOX_VCPU && sem_wait(&kicked) != 0)
+		;
 	return ordinary_life() ? start : NULL;
 }
 
@@ -98,7 +97,7 @@ static int threads_live_and_end(void)
 	void *ret[2];
 
 	if (child_lock(SANDBOX_STRICT, NULL) < 0 || sigaction(SIGRTMIN, &action, NULL) ||
-	    pthread_barrier_init(&parked, NULL, 3))
+	    pthread_barrier_init(&parked, NULL, 3) || sem_init(&kicked, 0, 0))
 		return 1;
 	if (pthread_create(&vcpu, NULL, role_thread, &starts[0]) ||
 	    pthread_create(&worker, NULL, role_thread, &starts[1]))
@@ -127,6 +126,7 @@ static int loop_fds[3];
 static int loop_calls(void)
 {
 	struct epoll_event event = {.events = EPOLLIN};
+	struct rusage usage;
 	uint64_t one = 1;
 	char byte;
 
@@ -136,11 +136,13 @@ static int loop_calls(void)
 		return 2;
 	if (epoll_wait(loop_fds[0], &event, 1, 1000) != 1)
 		return 3;
-	if (pread(loop_fds[2], &byte, 1, 0) != 1 || fcntl(loop_fds[2], F_GETFL) < 0)
+	if (pread(loop_fds[2], &byte, 1, 0) != 1 || fcntl(loop_fds[2], F_DUPFD_CLOEXEC, 3) < 0)
 		return 4;
 	if (ioctl(-1, KVM_IRQ_LINE, NULL) != -1 || errno != EBADF)
 		return 5;
-	(void)unlink("/nonexistent/socket");
+	if (getrusage(RUSAGE_SELF, &usage) || dprintf(STDERR_FILENO, "told\n") != 5)
+		return 6;
+	(void)unlinkat(AT_FDCWD, "/nonexistent/socket", 0);
 	return 0;
 }
 
@@ -158,8 +160,7 @@ Test(roles, main__loop_and_stream_calls_are_allowed)
 
 static int vcpu_calls(void)
 {
-	static const unsigned long requests[] = {KVM_RUN, KVM_GET_REGS, KVM_SET_SREGS,
-						 KVM_IRQ_LINE};
+	static const unsigned long requests[] = {KVM_RUN, KVM_IRQ_LINE};
 
 	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
 		if (ioctl(-1, requests[i], NULL) != -1 || errno != EBADF)
@@ -175,6 +176,21 @@ Test(roles, vcpu__kvm_requests_are_allowed)
 	need_seccomp();
 	child = child_run_as(SANDBOX_VCPU, vcpu_calls);
 	cr_assert_eq(child.code, 0, "code %d signal %d: %s", child.code, child.sig, child.text);
+}
+
+static int read_registers(void)
+{
+	return ioctl(-1, KVM_GET_REGS, NULL);
+}
+
+Test(denied, vcpu__state_of_a_vcpu_traps)
+{
+	struct child child;
+
+	need_seccomp();
+	child = child_run_as(SANDBOX_VCPU, read_registers);
+	cr_assert_eq(child.code, REFUSED, "code %d signal %d", child.code, child.sig);
+	cr_assert(strstr(child.text, "system call ioctl"), "%s", child.text);
 }
 
 static int rename_thread(void)
@@ -461,54 +477,77 @@ Test(landlock, nothing_opens_by_path)
 static char dir[] = "/tmp/vmm-test-XXXXXX";
 static char inside[sizeof(dir) + 8];
 
-static int use_writable_path(void)
+static int use_unlink_path(void)
 {
 	const char *const paths[] = {inside, NULL};
-	int fd;
 
 	if (child_lock(SANDBOX_STRICT, paths) < 0)
 		return 1;
-	fd = open(inside, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0 || write(fd, "x", 1) != 1)
-		return 2;
 	if (open(inside, O_RDONLY | O_CLOEXEC) >= 0 || errno != EACCES)
+		return 2;
+	if (open(inside, O_WRONLY | O_CLOEXEC) >= 0 || errno != EACCES)
 		return 3;
 	if (unlink(inside))
 		return 4;
-	if (open("/tmp/vmm-test-outside", O_CREAT | O_WRONLY | O_CLOEXEC, 0600) >= 0 ||
-	    errno != EACCES)
+	if (open(inside, O_CREAT | O_WRONLY | O_CLOEXEC, 0600) >= 0 || errno != EACCES)
 		return 5;
+	if (mknod(inside, S_IFSOCK | 0600, 0) == 0 || errno != EACCES)
+		return 6;
 	return 0;
 }
 
-Test(landlock, writable_path_can_be_made_written_and_unlinked_but_not_read)
+Test(landlock, unlink_path_can_be_unlinked_but_not_read_written_or_made)
 {
 	struct child child;
 
 	need_landlock(1);
 	cr_assert(mkdtemp(dir));
-	(void)snprintf(inside, sizeof(inside), "%s/result", dir);
-	child = child_run(use_writable_path);
+	(void)snprintf(inside, sizeof(inside), "%s/socket", dir);
+	cr_assert_eq(mknod(inside, S_IFREG | 0600, 0), 0);
+	child = child_run(use_unlink_path);
 	(void)unlink(inside);
 	(void)rmdir(dir);
 	cr_assert_eq(child.code, 0, "code %d: %s", child.code, child.text);
 }
 
+static int truncate_unlink_path(void)
+{
+	const char *const paths[] = {inside, NULL};
+
+	if (child_lock(SANDBOX_STRICT, paths) < 0)
+		return 99;
+	return truncate(inside, 0) ? errno : 0;
+}
+
+Test(landlock, unlink_path_can_not_be_truncated)
+{
+	struct child child;
+
+	need_landlock(3);
+	cr_assert(mkdtemp(dir));
+	(void)snprintf(inside, sizeof(inside), "%s/socket", dir);
+	cr_assert_eq(mknod(inside, S_IFREG | 0600, 0), 0);
+	child = child_run(truncate_unlink_path);
+	(void)unlink(inside);
+	(void)rmdir(dir);
+	cr_assert_eq(child.code, EACCES, "code %d: %s", child.code, child.text);
+}
+
 static int missing_directory(void)
 {
-	const char *const paths[] = {"/nonexistent/dir/result", NULL};
+	const char *const paths[] = {"/nonexistent/dir/socket", NULL};
 
 	return child_lock(SANDBOX_STRICT, paths) < 0 ? 42 : 0;
 }
 
-Test(landlock, writable_path_in_a_missing_directory_is_named)
+Test(landlock, unlink_path_in_a_missing_directory_is_named)
 {
 	struct child child;
 
 	need_landlock(1);
 	child = child_run(missing_directory);
 	cr_assert_eq(child.code, 42);
-	cr_assert(strstr(child.text, "/nonexistent/dir/result"), "%s", child.text);
+	cr_assert(strstr(child.text, "/nonexistent/dir/socket"), "%s", child.text);
 }
 
 static int bind_tcp(void)
