@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <stddef.h>
 
+#include "base/compiler.h"
+
 /* AMX state alone takes 11 KiB of a signal frame. */
 enum { ALTSTACK_BYTES = 64 << 10 };
 
@@ -12,5 +14,7 @@ void altstack_use(void)
 	static _Thread_local char stack[ALTSTACK_BYTES];
 	stack_t ss = {.ss_sp = stack, .ss_size = sizeof(stack)};
 
-	(void)sigaltstack(&ss, NULL);
+	/* AddressSanitizer gives each thread one of its own, and takes it back at the end. */
+	if (!BUILT_WITH_ASAN)
+		(void)sigaltstack(&ss, NULL);
 }

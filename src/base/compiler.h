@@ -22,6 +22,18 @@
 		(type *)(void *)((char *)member_ptr_ - offsetof(type, member));                    \
 	})
 
+/* gcc and clang have different words for it. */
+#if defined(__SANITIZE_ADDRESS__)
+#define BUILT_WITH_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define BUILT_WITH_ASAN 1
+#endif
+#endif
+#ifndef BUILT_WITH_ASAN
+#define BUILT_WITH_ASAN 0
+#endif
+
 #if defined(__clang__)
 #define THREAD_ANNOTATION(x) __attribute__((x))
 #else

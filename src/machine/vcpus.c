@@ -13,11 +13,7 @@
 #include "base/clock.h"
 
 /* Enough for the deepest exit path; only what is touched costs memory. Sanitizers need more. */
-#if defined(__SANITIZE_ADDRESS__)
-#define STACK_BYTES MIB(8)
-#else
-#define STACK_BYTES KIB(256)
-#endif
+#define STACK_BYTES (BUILT_WITH_ASAN ? MIB(8) : KIB(256))
 
 int vcpus_init(struct vcpus *set, struct kvm_vm *vm, const struct cpu_topology *topology,
 	       unsigned n, struct err *err)
