@@ -131,9 +131,9 @@ static void open_port(void)
 Test(serial16550, linux_autoconfig_finds_a_16550a)
 {
 	out(IER, 0);
-	cr_assert_eq(in(IER) & 0x0f, 0);
+	cr_assert_eq(in(IER)&0x0f, 0);
 	out(IER, 0x0f);
-	cr_assert_eq(in(IER) & 0x0f, 0x0f);
+	cr_assert_eq(in(IER)&0x0f, 0x0f);
 	out(IER, 0);
 	out(MCR, LOOP | 0x0a);
 	cr_assert_eq(in(MSR)&0xf0, 0x90, "loopback carries OUT2 and RTS");
@@ -258,7 +258,7 @@ Test(serial16550, received_bytes_interrupt_and_come_in_order)
 	cr_assert(irq.high);
 	cr_assert_eq(in(IIR), 0xcc, "below the trigger level: timeout");
 	for (const char *c = "abc"; *c; c++) {
-		cr_assert_eq(in(LSR) & 1, 1);
+		cr_assert_eq(in(LSR)&1, 1);
 		cr_assert_eq(in(RBR), *c);
 	}
 	cr_assert_eq(in(LSR), 0x60);
@@ -277,7 +277,7 @@ Test(serial16550, trigger_level_decides_between_data_and_timeout)
 		type("0123456789abcdef", 16);
 		wait_data();
 		for (unsigned left = 16; left > 0; left--) {
-			cr_assert_eq(in(IIR) & 0x0f, left >= levels[i] ? 0x04 : 0x0c, "%u left of %u",
+			cr_assert_eq(in(IIR)&0x0f, left >= levels[i] ? 0x04 : 0x0c, "%u left of %u",
 				     left, levels[i]);
 			(void)in(RBR);
 		}
@@ -297,7 +297,7 @@ Test(serial16550, takes_no_more_than_the_fifo_holds_and_loses_nothing)
 		unsigned burst = 0;
 
 		wait_data();
-		while (in(LSR) & 1) {
+		while (in(LSR)&1) {
 			got[n++] = (char)in(RBR);
 			burst++;
 		}
@@ -315,7 +315,7 @@ Test(serial16550, without_fifo_one_byte_at_a_time)
 	wait_data();
 	cr_assert_eq(in(IIR), 0x04);
 	cr_assert_eq(in(RBR), 'a');
-	cr_assert_eq(in(LSR) & 1, 0);
+	cr_assert_eq(in(LSR)&1, 0);
 	wait_data();
 	cr_assert_eq(in(RBR), 'b');
 }
@@ -324,7 +324,7 @@ Test(serial16550, input_before_the_driver_is_ready_is_kept)
 {
 	type("early\n", 6);
 	settle();
-	cr_assert_eq(in(LSR) & 1, 0);
+	cr_assert_eq(in(LSR)&1, 0);
 	open_port();
 	for (const char *c = "early\n"; *c; c++) {
 		wait_data();
@@ -352,7 +352,7 @@ Test(serial16550, polling_reader_is_served)
 
 	type("k", 1);
 	settle();
-	while (!(in(LSR) & 1)) {
+	while (!(in(LSR)&1)) {
 		cr_assert_lt(reads++, 100000);
 		world_run_for(10 * NS_PER_US);
 	}
@@ -372,7 +372,7 @@ Test(serial16550, polled_output_does_not_count_as_listening)
 		out(THR, 'x');
 	}
 	settle();
-	cr_assert_eq(in(LSR) & 1, 0);
+	cr_assert_eq(in(LSR)&1, 0);
 }
 
 Test(serial16550, dropped_rts_holds_the_input)
@@ -381,7 +381,7 @@ Test(serial16550, dropped_rts_holds_the_input)
 	out(MCR, DTR | OUT2);
 	type("a", 1);
 	settle();
-	cr_assert_eq(in(LSR) & 1, 0);
+	cr_assert_eq(in(LSR)&1, 0);
 	out(MCR, DTR | RTS | OUT2);
 	wait_data();
 	cr_assert_eq(in(RBR), 'a');
@@ -403,7 +403,7 @@ Test(serial16550, fifo_clear_drops_what_is_in_it)
 	type("abc", 3);
 	wait_data();
 	out(FCR, 0x03);
-	cr_assert_eq(in(LSR) & 1, 0);
+	cr_assert_eq(in(LSR)&1, 0);
 	cr_assert_not(irq.high);
 }
 
@@ -416,7 +416,7 @@ static void expect(const char *text, size_t n)
 		cr_assert_eq(in(RBR), text[i], "byte %zu", i);
 	}
 	settle();
-	cr_assert_eq(in(LSR) & 1, 0, "and nothing more");
+	cr_assert_eq(in(LSR)&1, 0, "and nothing more");
 }
 
 Test(serial16550, end_of_input_is_one_ctrl_d_after_a_whole_line)
@@ -439,7 +439,7 @@ Test(serial16550, end_waits_until_the_guest_listens)
 {
 	close(user);
 	settle();
-	cr_assert_eq(in(LSR) & 1, 0);
+	cr_assert_eq(in(LSR)&1, 0);
 	open_port();
 	expect("\x04", 1);
 }
@@ -449,7 +449,7 @@ Test(serial16550, probe_of_the_enable_bits_takes_no_input)
 	type("kept\n", 5);
 	out(IER, 0x0f);
 	settle();
-	cr_assert_eq(in(LSR) & 1, 0);
+	cr_assert_eq(in(LSR)&1, 0);
 	out(IER, 0);
 	open_port();
 	close(user);
@@ -471,7 +471,7 @@ Test(serial16550, next_guest_after_a_reset_is_told_of_the_end_again)
 	close(user);
 	expect("\x04", 1);
 	dev->ops->reset(dev);
-	cr_assert_eq(in(LSR) & 1, 0);
+	cr_assert_eq(in(LSR)&1, 0);
 	open_port();
 	expect("\x04", 1);
 }
@@ -483,7 +483,7 @@ Test(serial16550, loopback_gives_back_what_is_sent_and_sends_nothing)
 	out(FCR, 0x01);
 	out(MCR, LOOP);
 	out(THR, 'q');
-	cr_assert_eq(in(LSR) & 1, 1);
+	cr_assert_eq(in(LSR)&1, 1);
 	cr_assert_eq(in(RBR), 'q');
 	cr_assert_eq(tap.n, 0);
 	for (int i = 0; i < 17; i++)
@@ -500,7 +500,7 @@ Test(serial16550, host_input_stays_out_of_a_loopback_test)
 	out(MCR, LOOP | RTS);
 	type("z", 1);
 	settle();
-	cr_assert_eq(in(LSR) & 1, 0);
+	cr_assert_eq(in(LSR)&1, 0);
 	out(MCR, DTR | RTS | OUT2);
 	wait_data();
 	cr_assert_eq(in(RBR), 'z');
@@ -583,7 +583,7 @@ static void *guest(void *arg)
 		/* An interrupt handler that runs until nothing is pending, as edge-triggered lines
 		 * need. */
 		while (!(in(IIR)&1))
-			while (in(LSR) & 1)
+			while (in(LSR)&1)
 				echo[n++] = (char)in(RBR);
 	}
 	return NULL;
