@@ -95,12 +95,22 @@ static void turn_away(int fd)
 	fd_close(fd);
 }
 
+/* The hang-up may lie in the same batch of events as the next client, and behind it. */
+static bool client_has_left(const struct chr *chr)
+{
+	struct pollfd p = {.fd = chr->out.fd.fd};
+
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
+}
+
 static void on_acceptable(struct loop_fd *source, uint32_t events)
 {
 	struct chr *chr = container_of(source, struct chr, listener.acceptable);
 	int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)events;
+	if (fd >= 0 && has_client(chr) && client_has_left(chr))
+		client_gone(chr);
 	if (fd >= 0 && has_client(chr)) {
 		turn_away(fd);
 	} else if (fd >= 0) {
