@@ -10,12 +10,15 @@ kvm_amd under QEMU's software CPU. Environment as for tests/lib/vmmtest.py.
 
 import os
 import pathlib
+import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 sys.path.insert(0, str(REPO / 'tools'))
 import toolkit  # noqa: E402  pylint: disable=wrong-import-position
+
+LAB_FAILED = 99  # tools/lab: no result
 
 # group: what it shows, and the lab's memory. One group is one boot of the lab.
 GROUPS = {
@@ -48,9 +51,26 @@ def main():
     if os.geteuid() != 0 and not any(os.access(f'{place}/sudo', os.X_OK) for place in os.environ['PATH'].split(':')):
         print(f'1..0 # SKIP {why}, and the lab needs root')
         return 0
-    lab = [str(REPO / 'tools/lab'), '--retry', '--mem', GROUPS[group][1], '--env', 'PYTHONPATH',
+    # A case gives up on its guest after VMM_TEST_PATIENCE, so a longer silence is the lab's own.
+    lab = [str(REPO / 'tools/lab'), '--silence', '400', '--mem', GROUPS[group][1], '--env', 'PYTHONPATH',
            '--timeout', '3h' if os.environ.get('VMM_TEST_TIER') == 'long' else '25m', '--', *tests]
-    os.execv(lab[0], lab)
+    code, output = listen(lab)
+    if code == LAB_FAILED:
+        print('# the lab failed; its output was:', *output, sep='\n# ')
+        toolkit.say(f'linux tests, group {group}: the lab failed, trying once more')
+        code, output = listen(lab)
+    print(*output, sep='\n')
+    return code
+
+
+def listen(argv):
+    """(exit code, lines of output); the lines are shown on stderr as they come, since a failed run's are no TAP."""
+    output = []
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors='replace') as child:
+        for line in child.stdout:
+            output.append(line.rstrip('\n'))
+            print(output[-1], file=sys.stderr, flush=True)
+    return child.returncode, output
 
 
 toolkit.main_guard(main)
