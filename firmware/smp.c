@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Starts all processors of the MADT, counts them, then wakes all of them at once by one broadcast
- * and counts again. cpus=N is how many there must be.
+ * and counts again. cpus=N is how many there must be. With race=1 all of them reset the machine at
+ * once instead.
  */
 #include "rt/smp.h"
 
@@ -10,6 +11,7 @@
 #include "rt/guest.h"
 #include "rt/idt.h"
 #include "rt/print.h"
+#include "rt/ways.h"
 
 enum { VECTOR_CALL = 0x42 };
 
@@ -26,6 +28,20 @@ static void on_call(struct trap_frame *frame)
 	(void)frame;
 	__atomic_fetch_add(&n_answers, 1, __ATOMIC_SEQ_CST);
 	apic_eoi();
+}
+
+static void on_reset_call(struct trap_frame *frame)
+{
+	(void)frame;
+	ways_reset_acpi();
+}
+
+static void reset_by_all(void)
+{
+	print("racing\n");
+	idt_set(VECTOR_CALL, on_reset_call);
+	apic_ipi(0, IPI_FIXED | IPI_ALL_BUT_SELF | VECTOR_CALL);
+	ways_reset_acpi();
 }
 
 static bool call_all(unsigned n)
@@ -50,6 +66,8 @@ int guest_main(const struct pvh_start_info *info)
 	print("cpus listed %u started %u\n", listed, started);
 	ok = guest_check(listed == expected, "the MADT lists as many processors as asked for");
 	ok &= guest_check(started == expected, "each processor came up");
+	if (ok && args_number("race", 0))
+		reset_by_all();
 	ok = ok && guest_check(call_all(started), "each processor answered the broadcast");
 	print("answers %u\n", n_answers);
 	return guest_finish("smp", ok);

@@ -54,6 +54,15 @@ class Restart(GuestTest):
             vm.send(b"t")
             self.check(vm.wait(), 255, "triple_fault")
 
+    def test_reset_by_all_processors_at_once_is_one_reset(self):
+        with start_guest("smp", "cpus=8 race=1", "-c", "8", "--on-reboot", "restart") as vm:
+            for _ in range(2 * TIMES):  # the more, the likelier two of them meet
+                vm.wait_for("racing\n")
+            vm.signal(signal.SIGTERM)
+            run = self.check(vm.wait(), 128 + signal.SIGTERM, "killed")
+        # The last boot may have got to its reset or not.
+        self.assertIn(run.text.count("racing\n") - run.result["resets"], (0, 1))
+
     def test_term_in_the_middle_of_a_reset_loop_ends_it(self):
         with start_guest("exit", "how=reset-acpi", "--on-reboot", "restart") as vm:
             for _ in range(3):
