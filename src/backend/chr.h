@@ -74,11 +74,44 @@ size_t chr_write(struct chr *chr, const void *buf, size_t n);
 /* Any thread: the device has room again. */
 void chr_rx_resume(struct chr *chr);
 /*
- * Loop's thread, at the end: writes out what the ring holds, waiting at most timeout_ms for a slow
- * reader in all. What is not out by then is dropped and counted, so that every byte is one or the
- * other.
+ * Loop's thread, at the end: writes out what the ring holds, and those of the clients, waiting at
+ * most timeout_ms for slow readers in all. What is not out by then is dropped and counted, so that
+ * every byte is one or the other.
  */
 void chr_flush(struct chr *chr, unsigned timeout_ms);
+
+/*
+ * Input as if it had been typed, beside whatever else comes in. All or nothing: it waits in a
+ * buffer until the receiver takes it; -ENOBUFS when earlier bytes leave no room for n. Loop's
+ * thread, after chr_start().
+ */
+enum { CHR_TYPE_MAX = 4096 };
+int chr_type(struct chr *chr, const void *buf, size_t n) must_check;
+
+/*
+ * Other readers of the same output, each with a ring of its own: what one of them does not read is
+ * dropped and counted for it alone. It sees everything that is written from the attachment on; with
+ * `input`, what it sends goes to the receiver beside the stream's own input (its end is not the
+ * input's end). What it sent before it went is still for the receiver, as many bytes as a buffer
+ * holds. Loop's thread, after chr_start().
+ */
+struct chr_client;
+struct chr_client_watcher {
+	/* The peer hung up; the client must be detached, here or later. Told once, from the loop
+	 * and never from within a function of this file. A peer that only ends its input has not
+	 * hung up. */
+	void (*hung_up)(struct chr_client_watcher *watcher);
+};
+enum { CHR_MAX_CLIENTS = 8 };
+/* Takes fd over, also when it fails: a socket, pipe or file. -EBUSY when CHR_MAX_CLIENTS are
+ * there. */
+int chr_attach(struct chr *chr, int fd, bool input, struct chr_client_watcher *watcher,
+	       struct chr_client **ret) must_check;
+/* Writes out what it can without waiting and closes fd. NULL-safe; returns NULL. chr_free() does it
+ * to those that are left. */
+struct chr_client *chr_detach(struct chr_client *client);
+struct chr_stats chr_client_stats(const struct chr_client *client);
+unsigned chr_n_clients(const struct chr *chr);
 
 /* A line for people, such as "pty /dev/pts/3"; valid until chr_free(). */
 const char *chr_describe(const struct chr *chr);

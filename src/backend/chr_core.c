@@ -11,6 +11,7 @@
 #include "backend/chr.h"
 #include "backend/chr_tty.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 static const struct chr_kind_ops *const kinds[] = {
 	[CHR_NONE] = &chr_none_ops, [CHR_STDIO] = &chr_stdio_ops, [CHR_FILE] = &chr_file_ops,
@@ -42,6 +43,8 @@ static int chr_new(const char *what, struct chr **ret)
 	if (!chr)
 		return -ENOMEM;
 	chr->slave = chr->listener.fd = chr->listener.dir_fd = -1;
+	chr_funnel_init(chr);
+	chr_clients_init(chr);
 	chr->what = strdup(what);
 	r = chr_out_init(&chr->out, chr->what);
 	if (r == 0)
@@ -85,22 +88,19 @@ struct chr *chr_free(struct chr *chr)
 {
 	if (!chr)
 		return NULL;
+	chr_clients_done(chr);
 	if (chr->ops) {
 		chr_out_flush(&chr->out, 0);
 		if (chr->ops->close)
 			chr->ops->close(chr);
 	}
+	chr_funnel_done(chr);
 	chr_in_done(&chr->in);
 	chr_out_done(&chr->out);
 	free(chr->description);
 	free(chr->what);
 	free(chr);
 	return NULL;
-}
-
-void chr_set_rx(struct chr *chr, struct chr_rx *rx)
-{
-	chr_in_set_rx(&chr->in, rx);
 }
 
 void chr_set_keys(struct chr *chr, struct chr_keys *keys)
@@ -110,17 +110,17 @@ void chr_set_keys(struct chr *chr, struct chr_keys *keys)
 
 size_t chr_write(struct chr *chr, const void *buf, size_t n)
 {
+	if (atomic_load_explicit(&chr->n_clients, memory_order_relaxed) > 0)
+		chr_clients_write(chr, buf, n);
 	return chr_out_write(&chr->out, buf, n);
-}
-
-void chr_rx_resume(struct chr *chr)
-{
-	chr_in_resume(&chr->in);
 }
 
 void chr_flush(struct chr *chr, unsigned timeout_ms)
 {
+	uint64_t deadline = clock_now_ns() + timeout_ms * NS_PER_MS;
+
 	chr_out_flush(&chr->out, timeout_ms);
+	chr_clients_flush(chr, deadline);
 }
 
 const char *chr_describe(const struct chr *chr)

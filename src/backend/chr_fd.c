@@ -48,6 +48,18 @@ struct chr_fd chr_fd_inherit(int fd, int flags)
 	return (struct chr_fd){.fd = fd, .how = CHR_FD_POLL};
 }
 
+struct chr_fd chr_fd_adopt(int fd)
+{
+	struct chr_fd ret = {.fd = fd, .how = CHR_FD_POLL, .owned = true};
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
+		ret.how = CHR_FD_SOCKET;
+	else if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		ret.how = CHR_FD_PLAIN;
+	return ret;
+}
+
 int chr_fd_dup(const struct chr_fd *fd, struct chr_fd *ret)
 {
 	int copy = fcntl(fd->fd, F_DUPFD_CLOEXEC, 3);

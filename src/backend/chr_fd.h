@@ -34,6 +34,8 @@ struct chr_fd {
  * the lock-down. A descriptor that is not open gives CHR_FD_NONE.
  */
 struct chr_fd chr_fd_inherit(int fd, int flags);
+/* A descriptor that we were given and own. Opens nothing, so also after the lock-down. */
+struct chr_fd chr_fd_adopt(int fd);
 /* A second descriptor for the same stream, so that both directions can be watched apart. */
 int chr_fd_dup(const struct chr_fd *fd, struct chr_fd *ret) must_check;
 void chr_fd_close(struct chr_fd *fd);

@@ -81,14 +81,18 @@ static bool wants_input(const struct chr_in *in)
 	return in->terminal || (in->rx && is_empty(in));
 }
 
+static void move_to_front(struct chr_in *in)
+{
+	memmove(in->buf, in->buf + in->from, in->to - in->from);
+	in->to -= in->from;
+	in->from = 0;
+}
+
 /* Makes room behind `to`: a terminal reads while bytes wait, and so does save_rest(). */
 static size_t room(struct chr_in *in)
 {
-	if (in->to + CHR_IN_PIECE > CHR_IN_BUFFER && in->from > 0) {
-		memmove(in->buf, in->buf + in->from, in->to - in->from);
-		in->to -= in->from;
-		in->from = 0;
-	}
+	if (in->to + CHR_IN_PIECE > CHR_IN_BUFFER && in->from > 0)
+		move_to_front(in);
 	return MIN((size_t)CHR_IN_BUFFER - in->to, (size_t)CHR_IN_PIECE);
 }
 
@@ -174,12 +178,15 @@ static void pump(struct chr_in *in)
 	watch(in);
 }
 
-static void on_pump(struct loop_work *work)
+void chr_in_pump(struct chr_in *in)
 {
-	struct chr_in *in = container_of(work, struct chr_in, pump);
-
 	in->refused = false;
 	pump(in);
+}
+
+static void on_pump(struct loop_work *work)
+{
+	chr_in_pump(container_of(work, struct chr_in, pump));
 }
 
 /* A hang-up is reported for as long as it is watched, so chr_in_set_hung_up() comes first. */
@@ -276,4 +283,34 @@ void chr_in_resume(struct chr_in *in)
 {
 	if (in->loop)
 		loop_post(in->loop, &in->pump);
+}
+
+/* ---- other ways in ---- */
+
+size_t chr_in_room(const struct chr_in *in)
+{
+	return CHR_IN_BUFFER - (in->to - in->from);
+}
+
+void chr_in_put(struct chr_in *in, const uint8_t *bytes, size_t n)
+{
+	move_to_front(in);
+	memcpy(in->buf + in->to, bytes, n);
+	in->to += n;
+	pump(in);
+}
+
+void chr_in_hand_over(struct chr_in *in, struct chr_in *heir)
+{
+	size_t n;
+
+	while (!in->ended && in->fd.fd >= 0 && room(in) > 0 && read_piece(in) > 0)
+		;
+	n = MIN(in->to - in->from, chr_in_room(heir));
+	if (n > 0)
+		chr_in_put(heir, in->buf + in->from, n);
+	in->from = in->to = 0;
+	in->ended = true;
+	if (in->loop)
+		loop_del_fd(in->loop, &in->readable);
 }

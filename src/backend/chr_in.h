@@ -64,5 +64,15 @@ void chr_in_set_hung_up(struct chr_in *in);
 void chr_in_start(struct chr_in *in, struct loop *loop);
 void chr_in_set_rx(struct chr_in *in, struct chr_rx *rx);
 void chr_in_resume(struct chr_in *in); /* any thread */
+/* The same at once; loop's thread. */
+void chr_in_pump(struct chr_in *in);
+
+/* Room for bytes that chr_in_put() would take, beside those that wait. */
+size_t chr_in_room(const struct chr_in *in);
+/* Bytes that came by another way than its descriptor; n is at most the room. */
+void chr_in_put(struct chr_in *in, const uint8_t *bytes, size_t n);
+/* Ends this input for good: what waits, and what its descriptor has ready, goes to another one as
+ * far as there is room. */
+void chr_in_hand_over(struct chr_in *in, struct chr_in *heir);
 
 #endif

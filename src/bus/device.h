@@ -3,17 +3,76 @@
  * struct device: what machine/ knows of every device. Embedded in the device's own struct.
  * reset puts it into its power-on state and free releases it (NULL-safe through device_free); both
  * run on main with every vCPU parked.
+ *
+ * What can be seen of a device and asked of it while it runs is data: a table of counters and a
+ * table of verbs. The control socket, the command line and the documentation all walk these.
  */
 #ifndef VMM_BUS_DEVICE_H
 #define VMM_BUS_DEVICE_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "base/err.h"
 
 struct device;
+
+/* A counter: an _Atomic uint64_t of the device's own struct. Any thread adds, main reads. */
+struct device_stat {
+	const char *name; /* "rx_bytes" */
+	const char *help; /* small letter first, no full stop */
+	size_t offset;	  /* from the device's struct device */
+};
+/* `member` of `type`, which embeds its struct device as `dev`, the first member. */
+#define DEVICE_STAT(type, member, text)                                                            \
+	{                                                                                          \
+		.name = #member, .help = (text), .offset = offsetof(type, member)                  \
+	}
+
+static inline void device_count(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* What a verb takes: one key of the request's JSON object. */
+enum device_param_type { DEVICE_PARAM_TEXT, DEVICE_PARAM_NUMBER };
+struct device_param {
+	const char *name;
+	enum device_param_type type;
+	bool optional;
+	uint64_t min, max; /* of the number, or of the text's length in bytes */
+	const char *help;
+};
+
+/* Its value; `given` is false for an optional one that was left out. */
+struct device_value {
+	bool given;
+	const char *text;
+	size_t len;
+	uint64_t number;
+};
+
+struct device_verb {
+	const char *name; /* "power-button" */
+	const char *help;
+	const struct device_param *params;
+	unsigned n_params;
+	/* Main, vCPUs may run; values[i] belongs to params[i] and is within its limits. Never
+	 * waits. 0 or -errno with a message. */
+	int (*run)(struct device *dev, const struct device_value *values, struct err *err);
+};
 
 struct device_ops {
 	void (*reset)(struct device *dev);
 	void (*free)(struct device *dev);
+	const char *help; /* what it is, for people: "16550 serial port" */
+	const struct device_stat *stats;
+	unsigned n_stats;
+	const struct device_verb *verbs;
+	unsigned n_verbs;
 };
 
 struct device {
@@ -26,6 +85,13 @@ static inline struct device *device_free(struct device *dev)
 	if (dev)
 		dev->ops->free(dev);
 	return NULL;
+}
+
+static inline uint64_t device_stat_value(const struct device *dev, const struct device_stat *stat)
+{
+	const _Atomic uint64_t *counter = (const void *)((const char *)dev + stat->offset);
+
+	return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
 #endif

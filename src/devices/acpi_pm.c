@@ -27,7 +27,17 @@ struct acpi_pm {
 	struct irq_line *ged;
 	_Atomic uint8_t sleep_type; /* SLP_TYP as written; SLP_EN is write-only */
 	_Atomic uint8_t pending;
+	_Atomic uint64_t power_button_presses, power_button_noticed;
 };
+
+static uint8_t take_events(struct acpi_pm *pm)
+{
+	uint8_t events = atomic_exchange(&pm->pending, 0);
+
+	if (events & POWER_BUTTON)
+		device_count(&pm->power_button_noticed, 1);
+	return events;
+}
 
 static uint64_t acpi_pm_read(struct io_region *region, uint64_t offset, unsigned size)
 {
@@ -38,7 +48,7 @@ static uint64_t acpi_pm_read(struct io_region *region, uint64_t offset, unsigned
 	case SLEEP_CONTROL:
 		return atomic_load(&pm->sleep_type);
 	case PENDING_EVENTS:
-		return atomic_exchange(&pm->pending, 0);
+		return take_events(pm);
 	default:
 		return 0;
 	}
@@ -66,6 +76,7 @@ void acpi_pm_press_power_button(struct device *dev)
 {
 	struct acpi_pm *pm = container_of(dev, struct acpi_pm, dev);
 
+	device_count(&pm->power_button_presses, 1);
 	/* The bit first: the interrupt may be handled before the second call returns. */
 	atomic_fetch_or(&pm->pending, POWER_BUTTON);
 	irq_line_set(pm->ged, true);
@@ -86,10 +97,34 @@ static void acpi_pm_free(struct device *dev)
 	free(container_of(dev, struct acpi_pm, dev));
 }
 
+static int verb_power_button(struct device *dev, const struct device_value *values, struct err *err)
+{
+	(void)values;
+	(void)err;
+	acpi_pm_press_power_button(dev);
+	return 0;
+}
+
+static const struct device_stat stats[] = {
+	DEVICE_STAT(struct acpi_pm, power_button_presses, "how often the power button was pressed"),
+	DEVICE_STAT(struct acpi_pm, power_button_noticed,
+		    "how often the guest asked and was told that it was"),
+};
+
+static const struct device_verb verbs[] = {
+	{.name = "power-button", .help = "press the power button", .run = verb_power_button},
+};
+
 int acpi_pm_new(struct io_bus *pio, uint16_t port, struct run_wire *run, struct irq_line *ged,
 		struct device **ret)
 {
-	static const struct device_ops device_ops = {.reset = acpi_pm_reset, .free = acpi_pm_free};
+	static const struct device_ops device_ops = {.reset = acpi_pm_reset,
+						     .free = acpi_pm_free,
+						     .help = "ACPI power management",
+						     .stats = stats,
+						     .n_stats = ARRAY_SIZE(stats),
+						     .verbs = verbs,
+						     .n_verbs = ARRAY_SIZE(verbs)};
 	static const struct io_ops io_ops = {.read = acpi_pm_read, .write = acpi_pm_write};
 	struct acpi_pm *pm = calloc(1, sizeof(*pm));
 	int r;

@@ -14,6 +14,7 @@ struct debugcon {
 	struct device dev;
 	struct io_region region;
 	struct chr *chr;
+	_Atomic uint64_t tx_bytes;
 };
 
 static uint64_t debugcon_read(struct io_region *region, uint64_t offset, unsigned size)
@@ -31,6 +32,7 @@ static void debugcon_write(struct io_region *region, uint64_t offset, unsigned s
 
 	(void)offset;
 	(void)size;
+	device_count(&d->tx_bytes, 1);
 	(void)chr_write(d->chr, &byte, 1);
 }
 
@@ -44,10 +46,17 @@ static void debugcon_free(struct device *dev)
 	free(container_of(dev, struct debugcon, dev));
 }
 
+static const struct device_stat stats[] = {
+	DEVICE_STAT(struct debugcon, tx_bytes, "bytes that the guest sent"),
+};
+
 int debugcon_new(struct io_bus *pio, uint16_t port, struct chr *chr, struct device **ret)
 {
 	static const struct device_ops device_ops = {.reset = debugcon_reset,
-						     .free = debugcon_free};
+						     .free = debugcon_free,
+						     .help = "debug console",
+						     .stats = stats,
+						     .n_stats = ARRAY_SIZE(stats)};
 	static const struct io_ops io_ops = {.read = debugcon_read, .write = debugcon_write};
 	struct debugcon *d = calloc(1, sizeof(*d));
 	int r;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The debug console: one port, each byte written goes to a character stream, a read gives 0xe9, by
- * which guests find it. vCPU threads; keeps no state.
+ * which guests find it. vCPU threads; keeps no state but a counter.
  */
 #ifndef VMM_DEVICES_DEBUGCON_H
 #define VMM_DEVICES_DEBUGCON_H

@@ -46,8 +46,8 @@ static void exit_port_free(struct device *dev)
 
 int exit_port_new(struct io_bus *pio, uint16_t port, struct run_wire *run, struct device **ret)
 {
-	static const struct device_ops device_ops = {.reset = exit_port_reset,
-						     .free = exit_port_free};
+	static const struct device_ops device_ops = {
+		.reset = exit_port_reset, .free = exit_port_free, .help = "exit port"};
 	/* Wide accesses come whole: split, `out dx, eax` would be four of them. */
 	static const struct io_ops io_ops = {
 		.read = exit_port_read, .write = exit_port_write, .max_size = PORTS};

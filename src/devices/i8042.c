@@ -14,6 +14,7 @@ struct i8042 {
 	struct device dev;
 	struct io_region data, command; /* apart: port 0x61 between them is another device's */
 	struct run_wire *run;
+	_Atomic uint64_t reset_pulses;
 };
 
 static uint64_t read_nothing(struct io_region *region, uint64_t offset, unsigned size)
@@ -38,8 +39,10 @@ static void write_command(struct io_region *region, uint64_t offset, unsigned si
 
 	(void)offset;
 	(void)size;
-	if (value == PULSE_RESET)
-		run_wire_request(k->run, GUEST_RESET, 0);
+	if (value != PULSE_RESET)
+		return;
+	device_count(&k->reset_pulses, 1);
+	run_wire_request(k->run, GUEST_RESET, 0);
 }
 
 static void i8042_reset(struct device *dev)
@@ -52,9 +55,18 @@ static void i8042_free(struct device *dev)
 	free(container_of(dev, struct i8042, dev));
 }
 
+static const struct device_stat stats[] = {
+	DEVICE_STAT(struct i8042, reset_pulses, "how often the guest pulsed the reset line"),
+};
+
 int i8042_new(struct io_bus *pio, struct run_wire *run, struct device **ret)
 {
-	static const struct device_ops device_ops = {.reset = i8042_reset, .free = i8042_free};
+	static const struct device_ops device_ops = {
+		.reset = i8042_reset,
+		.free = i8042_free,
+		.help = "keyboard controller, for its reset line",
+		.stats = stats,
+		.n_stats = ARRAY_SIZE(stats)};
 	static const struct io_ops data_ops = {.read = read_nothing, .write = write_data};
 	static const struct io_ops command_ops = {.read = read_nothing, .write = write_command};
 	struct i8042 *k = calloc(1, sizeof(*k));

@@ -14,6 +14,7 @@ struct pvpanic {
 	struct device dev;
 	struct io_region region;
 	struct run_wire *run;
+	_Atomic uint64_t panics, crash_kernels;
 };
 
 static uint64_t pvpanic_read(struct io_region *region, uint64_t offset, unsigned size)
@@ -30,10 +31,13 @@ static void pvpanic_write(struct io_region *region, uint64_t offset, unsigned si
 
 	(void)offset;
 	(void)size;
-	if (value & PANICKED)
+	if (value & PANICKED) {
+		device_count(&p->panics, 1);
 		run_wire_request(p->run, GUEST_PANICKED, 1);
-	else if (value & CRASH_LOADED)
+	} else if (value & CRASH_LOADED) {
+		device_count(&p->crash_kernels, 1);
 		run_wire_request(p->run, GUEST_PANICKED, 2);
+	}
 }
 
 static void pvpanic_reset(struct device *dev)
@@ -46,9 +50,19 @@ static void pvpanic_free(struct device *dev)
 	free(container_of(dev, struct pvpanic, dev));
 }
 
+static const struct device_stat stats[] = {
+	DEVICE_STAT(struct pvpanic, panics, "panics that the guest reported"),
+	DEVICE_STAT(struct pvpanic, crash_kernels,
+		    "panics that it went on from, with a crash kernel"),
+};
+
 int pvpanic_new(struct io_bus *pio, uint16_t port, struct run_wire *run, struct device **ret)
 {
-	static const struct device_ops device_ops = {.reset = pvpanic_reset, .free = pvpanic_free};
+	static const struct device_ops device_ops = {.reset = pvpanic_reset,
+						     .free = pvpanic_free,
+						     .help = "panic notification",
+						     .stats = stats,
+						     .n_stats = ARRAY_SIZE(stats)};
 	static const struct io_ops io_ops = {.read = pvpanic_read, .write = pvpanic_write};
 	struct pvpanic *p = calloc(1, sizeof(*p));
 	int r;

@@ -2,7 +2,7 @@
 /*
  * pvpanic, one port: a read tells the events it understands, a write reports one (QEMU
  * docs/specs/pvpanic: bit 0 the guest panicked, bit 1 it panicked and a crash kernel takes over).
- * vCPU threads; keeps no state.
+ * vCPU threads; keeps no state but counters.
  */
 #ifndef VMM_DEVICES_PVPANIC_H
 #define VMM_DEVICES_PVPANIC_H

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/mutex.h"
+#include "base/utc.h"
 #include "bus/device.h"
 #include "bus/io_bus.h"
 
@@ -39,56 +40,11 @@ struct rtc_cmos {
 	struct device dev;
 	struct io_region region;
 	rtc_cmos_clock clock;
+	_Atomic uint64_t time_reads;
 	struct mutex lock; /* leaf; guards the rest */
 	uint8_t index;
 	uint8_t cmos[CMOS_SIZE];
 };
-
-/* Broken-down UTC time. Not gmtime_r(): on its first call libc opens the time zone file. */
-struct civil {
-	unsigned year, month, day, weekday, hour, minute, second;
-};
-
-static unsigned days_in_year(unsigned year)
-{
-	return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 366 : 365;
-}
-
-static unsigned days_in_month(unsigned year, unsigned month)
-{
-	static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-
-	return month == 2 ? days_in_year(year) - 337 : days[month - 1];
-}
-
-/* Counted up from 1970: the kernel's clock ends in 2262, so the loops are short. */
-static void civil_date(uint64_t days, struct civil *ret)
-{
-	ret->weekday = (unsigned)((days + 4) % 7) + 1; /* 1970-01-01 was a Thursday; Sunday is 1 */
-	ret->year = 1970;
-	for (; days >= days_in_year(ret->year); ret->year++)
-		days -= days_in_year(ret->year);
-	ret->month = 1;
-	for (; days >= days_in_month(ret->year, ret->month); ret->month++)
-		days -= days_in_month(ret->year, ret->month);
-	ret->day = (unsigned)days + 1;
-}
-
-static struct civil civil_time(int64_t seconds)
-{
-	struct civil t;
-	unsigned of_day;
-
-	/* A host whose clock stands before 1970 shows 1970. */
-	if (seconds < 0)
-		seconds = 0;
-	of_day = (unsigned)(seconds % 86400);
-	civil_date((uint64_t)seconds / 86400, &t);
-	t.hour = of_day / 3600;
-	t.minute = of_day / 60 % 60;
-	t.second = of_day % 60;
-	return t;
-}
 
 static int64_t wall_clock(void)
 {
@@ -116,10 +72,13 @@ static bool is_time(uint8_t index)
 	       (index >= WEEKDAY && index <= YEAR) || index == CENTURY;
 }
 
-static uint8_t read_time(const struct rtc_cmos *rtc)
+static uint8_t read_time(struct rtc_cmos *rtc)
 {
-	struct civil t = civil_time(rtc->clock());
+	int64_t now = rtc->clock();
+	/* A host whose clock stands before 1970 shows 1970. */
+	struct utc t = utc_from_unix(now > 0 ? (uint64_t)now : 0);
 
+	device_count(&rtc->time_reads, 1);
 	switch (rtc->index) {
 	case SECONDS:
 		return encode(rtc, t.second);
@@ -128,7 +87,7 @@ static uint8_t read_time(const struct rtc_cmos *rtc)
 	case HOURS:
 		return encode_hour(rtc, t.hour);
 	case WEEKDAY:
-		return encode(rtc, t.weekday);
+		return encode(rtc, t.weekday + 1); /* Sunday is 1 */
 	case DAY:
 		return encode(rtc, t.day);
 	case MONTH:
@@ -195,9 +154,17 @@ static void rtc_free(struct device *dev)
 	free(container_of(dev, struct rtc_cmos, dev));
 }
 
+static const struct device_stat stats[] = {
+	DEVICE_STAT(struct rtc_cmos, time_reads, "reads of a register of the time or date"),
+};
+
 int rtc_cmos_new(struct io_bus *pio, rtc_cmos_clock clock, struct device **ret)
 {
-	static const struct device_ops device_ops = {.reset = rtc_reset, .free = rtc_free};
+	static const struct device_ops device_ops = {.reset = rtc_reset,
+						     .free = rtc_free,
+						     .help = "real-time clock",
+						     .stats = stats,
+						     .n_stats = ARRAY_SIZE(stats)};
 	static const struct io_ops io_ops = {.read = rtc_read, .write = rtc_write};
 	struct rtc_cmos *rtc = calloc(1, sizeof(*rtc));
 	int r;

@@ -2,9 +2,11 @@
 /* Register names and bits: PC16550D data sheet, section 8. */
 #include "devices/serial16550.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "backend/chr.h"
 #include "base/checked.h"
@@ -69,6 +71,7 @@ struct serial16550 {
 	struct chr *chr;
 	struct chr_rx rx;
 	struct serial16550_tap *tap;
+	_Atomic uint64_t rx_bytes, tx_bytes, interrupts, overruns;
 
 	struct mutex lock; /* leaf; guards the rest */
 	uint8_t ier, fcr, lcr, mcr, msr, scr, dll, dlm;
@@ -78,6 +81,7 @@ struct serial16550 {
 
 	uint8_t fifo[FIFO_SIZE];
 	unsigned head, count;
+	uint16_t breaks; /* the slots of the FIFO whose zero byte is a break from the line */
 
 	unsigned polls; /* reads of LSR in a row that showed no data */
 	bool polling, rts_used;
@@ -95,6 +99,21 @@ struct afterwards {
 
 /* ---- interrupts ---- */
 
+static_assert(FIFO_SIZE <= 16, "one bit of breaks for each slot");
+
+static uint16_t slot_bit(unsigned slot)
+{
+	return (uint16_t)(1U << slot % FIFO_SIZE);
+}
+
+/* A break shows in LSR when its byte is the next to be read (PC16550D, 8.4). */
+static uint8_t line_status(const struct serial16550 *s)
+{
+	bool at_break = s->count > 0 && (s->breaks & slot_bit(s->head));
+
+	return s->line_errors | (at_break ? LSR_BREAK : 0);
+}
+
 static unsigned trigger_level(const struct serial16550 *s)
 {
 	static const uint8_t levels[] = {1, 4, 8, 14};
@@ -105,7 +124,7 @@ static unsigned trigger_level(const struct serial16550 *s)
 /* The pending interrupt of the highest priority. */
 static uint8_t interrupt_id(const struct serial16550 *s)
 {
-	if ((s->ier & IER_LINE_STATUS) && s->line_errors)
+	if ((s->ier & IER_LINE_STATUS) && line_status(s))
 		return IIR_LINE_STATUS;
 	if ((s->ier & IER_RX) && s->count > 0)
 		return s->count >= trigger_level(s) ? IIR_RX : IIR_RX_TIMEOUT;
@@ -128,6 +147,8 @@ static void update_irq(struct serial16550 *s) REQUIRES(s->lock)
 	if (high == s->irq_high)
 		return;
 	s->irq_high = high;
+	if (high)
+		device_count(&s->interrupts, 1);
 	irq_line_set(s->irq, high);
 }
 
@@ -151,9 +172,17 @@ static uint8_t fifo_pop(struct serial16550 *s)
 
 	if (s->count == 0)
 		return 0;
+	s->breaks &= (uint16_t)~slot_bit(s->head);
 	s->head = (s->head + 1) % FIFO_SIZE;
 	s->count--;
 	return byte;
+}
+
+/* From the outside, not looped back. */
+static void receive(struct serial16550 *s, uint8_t byte)
+{
+	fifo_push(s, byte);
+	device_count(&s->rx_bytes, 1);
 }
 
 /*
@@ -175,7 +204,7 @@ static bool let_input_in(struct serial16550 *s) REQUIRES(s->lock)
 	if (!listens(s))
 		return false;
 	while (s->ctrl_ds > 0 && fifo_room(s) > 0) {
-		fifo_push(s, CTRL_D);
+		receive(s, CTRL_D);
 		s->ctrl_ds--;
 	}
 	/* The guest empties the FIFO in one go, so asking for more before that would only wake main
@@ -194,7 +223,7 @@ static size_t serial_bytes(struct chr_rx *rx, const uint8_t *buf, size_t n)
 	mutex_lock(&s->lock);
 	take = listens(s) ? MIN(n, (size_t)fifo_room(s)) : 0;
 	for (size_t i = 0; i < take; i++)
-		fifo_push(s, buf[i]);
+		receive(s, buf[i]);
 	if (take > 0)
 		s->last = buf[take - 1];
 	s->refused = take < n;
@@ -211,13 +240,17 @@ static unsigned ctrl_ds_needed(const struct serial16550 *s)
 static void serial_eof(struct chr_rx *rx)
 {
 	struct serial16550 *s = container_of(rx, struct serial16550, rx);
+	bool resume;
 
 	mutex_lock(&s->lock);
 	s->at_eof = true;
 	s->ctrl_ds = ctrl_ds_needed(s);
-	(void)let_input_in(s); /* at its end chr has nothing that waits */
+	/* Nothing more comes from there, but chr may have other inputs. */
+	resume = let_input_in(s);
 	update_irq(s);
 	mutex_unlock(&s->lock);
+	if (resume)
+		chr_rx_resume(s->chr);
 }
 
 /* ---- modem lines and loopback ---- */
@@ -250,10 +283,12 @@ static void write_mcr(struct serial16550 *s, uint8_t value)
 
 static void loop_back(struct serial16550 *s, uint8_t byte)
 {
-	if (fifo_room(s) > 0)
+	if (fifo_room(s) > 0) {
 		fifo_push(s, byte);
-	else
-		s->line_errors |= LSR_OVERRUN;
+		return;
+	}
+	s->line_errors |= LSR_OVERRUN;
+	device_count(&s->overruns, 1);
 }
 
 static void write_lcr(struct serial16550 *s, uint8_t value)
@@ -280,6 +315,7 @@ static void write_fcr(struct serial16550 *s, uint8_t value)
 	s->fcr = value & FCR_ENABLE ? value & (uint8_t)~FCR_CLEAR_RX : 0;
 	if (value & FCR_CLEAR_RX) {
 		s->count = 0;
+		s->breaks = 0;
 		s->polling = false;
 	}
 }
@@ -314,9 +350,10 @@ static uint8_t read_iir(struct serial16550 *s)
 
 static uint8_t read_lsr(struct serial16550 *s)
 {
-	uint8_t lsr = LSR_TX_EMPTY | s->line_errors | (s->count > 0 ? LSR_DATA : 0);
+	uint8_t lsr = LSR_TX_EMPTY | line_status(s) | (s->count > 0 ? LSR_DATA : 0);
 
 	s->line_errors = 0;
+	s->breaks &= (uint16_t)~slot_bit(s->head);
 	if (s->count == 0 && ++s->polls >= POLLS_TO_LISTEN)
 		s->polling = true;
 	return lsr;
@@ -411,6 +448,7 @@ static void serial_write(struct io_region *region, uint64_t offset, unsigned siz
 	if (after.resume)
 		chr_rx_resume(s->chr);
 	if (after.send) {
+		device_count(&s->tx_bytes, 1);
 		(void)chr_write(s->chr, &after.byte, 1);
 		if (s->tap)
 			s->tap->byte(s->tap, after.byte);
@@ -428,7 +466,7 @@ static void serial_reset(struct device *dev)
 	s->dll = DIVISOR_9600;
 	s->msr = modem_lines(s);
 	s->thre_pending = s->polling = s->rts_used = false;
-	s->head = s->count = s->polls = 0;
+	s->head = s->count = s->polls = s->breaks = 0;
 	s->ctrl_ds = s->at_eof ? ctrl_ds_needed(s) : 0;
 	update_irq(s);
 	mutex_unlock(&s->lock);
@@ -442,10 +480,86 @@ static void serial_free(struct device *dev)
 	free(s);
 }
 
+/* ---- what the user can see and do ---- */
+
+/* As a byte would come, so it is lost on nobody: a guest that does not listen gets none. */
+static int receive_break(struct serial16550 *s, struct err *err) REQUIRES(s->lock)
+{
+	if (!listens(s))
+		return err_set(err, -EBUSY,
+			       "the guest does not listen on its serial port; no break was sent");
+	if (fifo_room(s) == 0)
+		return err_set(err, -EBUSY,
+			       "the guest has not read its earlier input from the serial port; no "
+			       "break was sent");
+	s->breaks |= slot_bit(s->head + s->count);
+	receive(s, 0);
+	update_irq(s);
+	return 0;
+}
+
+static int verb_break(struct device *dev, const struct device_value *values, struct err *err)
+{
+	struct serial16550 *s = container_of(dev, struct serial16550, dev);
+	int r;
+
+	(void)values;
+	mutex_lock(&s->lock);
+	r = receive_break(s, err);
+	mutex_unlock(&s->lock);
+	return r;
+}
+
+static int verb_send(struct device *dev, const struct device_value *values, struct err *err)
+{
+	struct serial16550 *s = container_of(dev, struct serial16550, dev);
+	int r = chr_type(s->chr, values[0].text, values[0].len);
+
+	if (r == -ENOBUFS)
+		return err_set(err, -EBUSY,
+			       "the guest has not read its earlier input from the serial port; "
+			       "nothing was sent");
+	return r < 0 ? err_set(err, r, "nothing was sent: %s", strerror(-r)) : 0;
+}
+
+static const struct device_stat stats[] = {
+	DEVICE_STAT(struct serial16550, rx_bytes, "bytes that came in from the outside"),
+	DEVICE_STAT(struct serial16550, tx_bytes, "bytes that the guest sent to the outside"),
+	DEVICE_STAT(struct serial16550, interrupts, "how often the interrupt line was raised"),
+	DEVICE_STAT(struct serial16550, overruns,
+		    "bytes that found the FIFO full, in loopback only: input from outside waits"),
+};
+
+static const struct device_param send_params[] = {
+	{.name = "text",
+	 .type = DEVICE_PARAM_TEXT,
+	 .min = 1,
+	 .max = CHR_TYPE_MAX,
+	 .help = "what to type"},
+};
+
+static const struct device_verb verbs[] = {
+	{.name = "break",
+	 .help = "a break condition on the line, ahead of input that still waits; Linux takes it "
+		 "and the next byte as a SysRq",
+	 .run = verb_break},
+	{.name = "send",
+	 .help = "input as if it had been typed; waits until the guest reads it",
+	 .params = send_params,
+	 .n_params = ARRAY_SIZE(send_params),
+	 .run = verb_send},
+};
+
 int serial16550_new(struct io_bus *pio, uint16_t port, struct irq_line *irq, struct chr *chr,
 		    struct serial16550_tap *tap, struct device **ret)
 {
-	static const struct device_ops device_ops = {.reset = serial_reset, .free = serial_free};
+	static const struct device_ops device_ops = {.reset = serial_reset,
+						     .free = serial_free,
+						     .help = "16550A serial port",
+						     .stats = stats,
+						     .n_stats = ARRAY_SIZE(stats),
+						     .verbs = verbs,
+						     .n_verbs = ARRAY_SIZE(verbs)};
 	static const struct io_ops io_ops = {.read = serial_read, .write = serial_write};
 	struct serial16550 *s = calloc(1, sizeof(*s));
 	int r;

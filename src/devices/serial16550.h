@@ -15,6 +15,9 @@
  * end of file: once, after the last byte, and twice when that byte ended no line (the first then
  * only completes the line). After a reset the input is still at its end, and the next guest is told
  * so again.
+ *
+ * Its verbs, for the user: `send` types text, `break` is a break condition. A break stands at its
+ * place in the FIFO, as a zero byte with its mark in LSR.
  */
 #ifndef VMM_DEVICES_SERIAL16550_H
 #define VMM_DEVICES_SERIAL16550_H

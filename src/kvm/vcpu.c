@@ -11,6 +11,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "kvm/vcpu_internal.h"
 
 static int set_cpuid(struct kvm_vcpu *vcpu, const struct cpu_topology *topology, struct err *err)
@@ -157,6 +158,14 @@ static bool interrupted(struct kvm_vcpu *vcpu, enum kvm_stop *ret)
 	}
 }
 
+/* This thread alone counts, so the addition need not be atomic; main reads meanwhile. */
+static void count_exit(struct kvm_vcpu *vcpu, uint32_t reason)
+{
+	uint64_t *counter = &vcpu->exits[MIN(reason, KVM_EXIT_REASONS - 1u)];
+
+	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
+}
+
 enum kvm_stop kvm_vcpu_run(struct kvm_vcpu *vcpu, const struct io_bus *ports,
 			   const struct io_bus *memory)
 {
@@ -169,7 +178,7 @@ enum kvm_stop kvm_vcpu_run(struct kvm_vcpu *vcpu, const struct io_bus *ports,
 				continue;
 			return stop;
 		}
-		vcpu->exits[MIN(run->exit_reason, KVM_EXIT_REASONS - 1u)]++;
+		count_exit(vcpu, run->exit_reason);
 		switch (run->exit_reason) {
 		case KVM_EXIT_IO:
 			do_io(run, ports);
@@ -197,6 +206,27 @@ bool kvm_vcpu_is_idle(struct kvm_vcpu *vcpu)
 	if (ioctl(vcpu->fd, KVM_GET_MP_STATE, &state) < 0 || state.mp_state != KVM_MP_STATE_HALTED)
 		return false;
 	return ioctl(vcpu->fd, KVM_GET_REGS, &regs) == 0 && (regs.rflags & RFLAGS_IF);
+}
+
+bool kvm_vcpu_is_started(struct kvm_vcpu *vcpu)
+{
+	struct kvm_mp_state state;
+
+	return ioctl(vcpu->fd, KVM_GET_MP_STATE, &state) == 0 &&
+	       state.mp_state != KVM_MP_STATE_UNINITIALIZED &&
+	       state.mp_state != KVM_MP_STATE_INIT_RECEIVED;
+}
+
+int kvm_vcpu_nmi(struct kvm_vcpu *vcpu)
+{
+	return ioctl(vcpu->fd, KVM_NMI, 0) < 0 ? -errno : 0;
+}
+
+void kvm_vcpu_was_paused(struct kvm_vcpu *vcpu)
+{
+	/* EINVAL: this guest has no kvmclock, and nobody to be told. */
+	if (ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0) < 0 && errno != EINVAL)
+		log_debug("vCPU %u: KVM_KVMCLOCK_CTRL: %s", vcpu->index, strerror(errno));
 }
 
 uint64_t kvm_vcpu_exits(const struct kvm_vcpu *vcpu, unsigned reason)

@@ -72,6 +72,16 @@ void kvm_vcpu_kick(struct kvm_vcpu *vcpu);
 /* True while the guest waits in HLT with interrupts on, as an idle system does. Parked thread only.
  */
 bool kvm_vcpu_is_idle(struct kvm_vcpu *vcpu);
+/* False for an application processor that waits for INIT or SIPI. Parked thread only. */
+bool kvm_vcpu_is_started(struct kvm_vcpu *vcpu);
+
+/* Queues a non-maskable interrupt. Parked thread only. 0 or -errno. */
+int kvm_vcpu_nmi(struct kvm_vcpu *vcpu) must_check;
+/*
+ * Before a vCPU goes on that its user had stopped: by kvmclock the guest's watchdogs hear of it and
+ * don't take the pause for a hang. Parked thread only.
+ */
+void kvm_vcpu_was_paused(struct kvm_vcpu *vcpu);
 
 /* Exits by KVM exit reason since the start; reads are racy by design. */
 uint64_t kvm_vcpu_exits(const struct kvm_vcpu *vcpu, unsigned reason);

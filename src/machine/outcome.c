@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "machine/outcome.h"
 
+#include <signal.h>
+
 #include "base/assert.h"
 
 const char *outcome_reason_name(enum end_reason reason)
@@ -38,7 +40,8 @@ int outcome_exit_code(const struct outcome *o)
 	case END_TRIPLE_FAULT:
 		return EXIT_GUEST_DIED;
 	case END_KILLED:
-		return 128 + o->signal;
+		/* Without a signal it was the control socket: as if killed by force. */
+		return 128 + (o->signal ? o->signal : SIGKILL);
 	case END_VMM_ERROR:
 	case END_REASONS:
 		break;

@@ -14,7 +14,7 @@ enum end_reason {
 	END_TIMEOUT,
 	END_PANIC,
 	END_TRIPLE_FAULT,
-	END_KILLED, /* by a signal to vmm */
+	END_KILLED, /* by a signal to vmm, or through the control socket */
 	END_QUIT,   /* Ctrl-A x */
 	END_VMM_ERROR,
 	END_REASONS,

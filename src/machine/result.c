@@ -170,6 +170,13 @@ int result_write(int fd, const struct result_input *in)
 	return r < 0 ? r : fd_write_full(fd, "\n", 1);
 }
 
+int result_write_lost(int fd)
+{
+	static const char text[] = "{\"version\": 1, \"reason\": \"lost\", \"exit_code\": 137}\n";
+
+	return fd_write_full(fd, text, sizeof(text) - 1);
+}
+
 /* Right-aligned: JSON allows blanks before a number and no zeros. */
 static void put_digits(char *at, unsigned n, int value)
 {

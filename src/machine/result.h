@@ -32,6 +32,10 @@ int result_open(const char *path, struct err *err) must_check;
 /* Writes the object and a newline. 0 or -errno. */
 int result_write(int fd, const struct result_input *in) must_check;
 
+/* What stands there while the VM runs, and stays when it is killed without a word: reason "lost".
+ * Shorter than any other result, which is written over it. */
+int result_write_lost(int fd) must_check;
+
 /*
  * For the crash handler: writes a minimal object that says which signal it was. Async-signal-safe.
  * fd -1: does nothing.

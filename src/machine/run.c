@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The run state: what the guest asks for, what the user asks for, and when the run is over.
- * Everything here is on main, except where a function says that a vCPU's thread calls it; those
- * leave a message in the mailbox and post to the loop.
+ * The run: what the guest asks for, whether it has panicked, and when all is over. What the user
+ * asks for is in steer.c. Everything here is on main, except where a function says that a vCPU's
+ * thread calls it; those leave a message in the mailbox and post to the loop.
  */
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
+#include "base/checked.h"
 #include "base/clock.h"
-#include "base/fd.h"
 #include "base/log.h"
-#include "devices/acpi_pm.h"
-#include "machine/layout.h"
 #include "machine/vm_internal.h"
 #include "sandbox/sandbox.h"
 
@@ -25,7 +19,6 @@
 #define QUIET_AFTER_LINE_NS    (2 * NS_PER_S)
 /* One that prints without end is not waited for. */
 #define PATIENCE_AFTER_PVPANIC_NS (5 * NS_PER_S)
-#define TIMEOUT_GRACE_NS	  (2 * NS_PER_S)
 
 /* ---- on a vCPU's thread ---- */
 
@@ -70,7 +63,18 @@ static void on_panic_line(struct console_watch *watch)
 
 /* ---- on main ---- */
 
-static void end(struct vm *vm, enum end_reason reason)
+void vm_set_listener(struct vm *vm, struct vm_listener *listener)
+{
+	vm->listener = listener;
+}
+
+void vm_emit(struct vm *vm, const struct vm_event *event)
+{
+	if (vm->listener)
+		vm->listener->event(vm->listener, event);
+}
+
+void vm_end(struct vm *vm, enum end_reason reason)
 {
 	if (vm->phase == VM_ENDED)
 		return;
@@ -83,11 +87,24 @@ static void end(struct vm *vm, enum end_reason reason)
 	loop_stop(vm->loop);
 }
 
+void vm_run_on(struct vm *vm)
+{
+	if ((vm->phase == VM_RUNNING || vm->phase == VM_STOPPING) && mailbox_is_empty(&vm->mailbox))
+		vcpus_resume(&vm->vcpus);
+}
+
 static void guest_panicked(struct vm *vm)
 {
+	const struct vm_event event = {
+		.name = "panicked",
+		.fields = {{.key = "by", .text = vm->pvpanic_ns ? "pvpanic" : "console"}}};
+
 	loop_timer_cancel(vm->loop, &vm->quiet);
+	if (vm->phase == VM_HELD || vm->phase == VM_ENDED)
+		return;
+	vm_emit(vm, &event);
 	if (vm->config->on_panic == CONFIG_PANIC_EXIT) {
-		end(vm, END_PANIC);
+		vm_end(vm, END_PANIC);
 		return;
 	}
 	vcpus_pause(&vm->vcpus);
@@ -106,7 +123,7 @@ static void vcpu_failed(struct vm *vm, unsigned index)
 	vm->failure = str_steal(&text);
 	(void)err_set(&vm->run_err, -EIO, "%.*s", vm->failure ? (int)strcspn(vm->failure, "\n") : 0,
 		      vm->failure ? vm->failure : "");
-	end(vm, END_VMM_ERROR);
+	vm_end(vm, END_VMM_ERROR);
 }
 
 /* What other processors asked for before they had stopped is the old boot's business. */
@@ -125,17 +142,23 @@ static bool forget_old_boot(struct vm *vm)
 	return letter.what != MAIL_FAILED;
 }
 
-static void restart(struct vm *vm)
+bool vm_restart(struct vm *vm, const char *by)
 {
 	if (!forget_old_boot(vm))
-		return;
+		return false;
 	if (vm_reset_in_place(vm, &vm->run_err) < 0) {
-		end(vm, END_VMM_ERROR);
-		return;
+		vm_end(vm, END_VMM_ERROR);
+		return false;
 	}
+	if (vm->phase == VM_HELD)
+		vm->phase = VM_RUNNING;
 	vm->resets++;
 	log_info("the guest was reset; this was reset number %u", vm->resets);
-	vcpus_resume(&vm->vcpus);
+	vm_emit(vm, &(struct vm_event){.name = "reset",
+				       .fields = {{.key = "number", .number = vm->resets},
+						  {.key = "by", .text = by}}});
+	vm_run_on(vm);
+	return true;
 }
 
 static bool panic_seen(struct vm *vm)
@@ -147,10 +170,11 @@ static void guest_reset(struct vm *vm)
 {
 	if (panic_seen(vm))
 		guest_panicked(vm);
-	else if (vm->config->on_reboot == CONFIG_REBOOT_RESTART && vm->phase == VM_RUNNING)
-		restart(vm);
+	else if (vm->config->on_reboot == CONFIG_REBOOT_RESTART &&
+		 (vm->phase == VM_RUNNING || vm->phase == VM_PAUSED))
+		(void)vm_restart(vm, "guest");
 	else
-		end(vm, END_REBOOT);
+		vm_end(vm, END_REBOOT);
 }
 
 static void guest_triple_fault(struct vm *vm)
@@ -158,7 +182,7 @@ static void guest_triple_fault(struct vm *vm)
 	if (panic_seen(vm))
 		guest_panicked(vm);
 	else
-		end(vm, END_TRIPLE_FAULT);
+		vm_end(vm, END_TRIPLE_FAULT);
 }
 
 static void on_pvpanic(struct vm *vm)
@@ -169,9 +193,8 @@ static void on_pvpanic(struct vm *vm)
 	loop_timer_arm(vm->loop, &vm->quiet, QUIET_AFTER_PVPANIC_NS);
 }
 
-static void on_mail(struct loop_work *work)
+void vm_read_mail(struct vm *vm)
 {
-	struct vm *vm = container_of(work, struct vm, mail);
 	struct letter letter = mailbox_take(&vm->mailbox);
 
 	if (letter.panicked)
@@ -185,13 +208,13 @@ static void on_mail(struct loop_work *work)
 		break;
 	case MAIL_EXIT:
 		vm->outcome.guest_exit = (int)letter.value;
-		end(vm, END_EXIT);
+		vm_end(vm, END_EXIT);
 		break;
 	case MAIL_POWER_OFF:
 		if (vm->pvpanic_ns)
 			guest_panicked(vm);
 		else
-			end(vm, END_POWEROFF);
+			vm_end(vm, END_POWEROFF);
 		break;
 	case MAIL_TRIPLE_FAULT:
 		guest_triple_fault(vm);
@@ -200,6 +223,11 @@ static void on_mail(struct loop_work *work)
 		guest_reset(vm);
 		break;
 	}
+}
+
+static void on_mail(struct loop_work *work)
+{
+	vm_read_mail(container_of(work, struct vm, mail));
 }
 
 static void on_panic_work(struct loop_work *work)
@@ -224,99 +252,48 @@ static bool guest_is_alive(struct vm *vm)
 	/* A vCPU that asked for something stays parked until its mail has been read. */
 	if (!mailbox_is_empty(&vm->mailbox))
 		return true;
-	vcpus_resume(&vm->vcpus);
+	vm_run_on(vm);
 	return alive;
+}
+
+/* While the machine is paused on_quiet() does nothing; afterwards a whole window of silence is to
+ * come, and no more of the patience is used up. */
+void vm_silence_paused(struct vm *vm)
+{
+	vm->paused_ns = clock_now_ns();
+}
+
+void vm_silence_resumed(struct vm *vm)
+{
+	uint64_t now = clock_now_ns();
+
+	/* What the guest said just before the pause may have been read during it. */
+	if (vm->pvpanic_ns)
+		vm->pvpanic_ns += now - MAX(vm->paused_ns, vm->pvpanic_ns);
+	if (panic_seen(vm))
+		loop_timer_arm(vm->loop, &vm->quiet,
+			       vm->pvpanic_ns ? QUIET_AFTER_PVPANIC_NS : QUIET_AFTER_LINE_NS);
 }
 
 static void on_quiet(struct loop_timer *timer)
 {
 	struct vm *vm = container_of(timer, struct vm, quiet);
 	uint64_t window = vm->pvpanic_ns ? QUIET_AFTER_PVPANIC_NS : QUIET_AFTER_LINE_NS;
-	uint64_t first, last, silent, now = clock_now_ns();
-	bool waited_enough = vm->pvpanic_ns && now - vm->pvpanic_ns >= PATIENCE_AFTER_PVPANIC_NS;
+	uint64_t first, last, now, silent;
+	bool waited_enough;
 
 	if ((vm->phase != VM_RUNNING && vm->phase != VM_STOPPING) || !panic_seen(vm))
 		return;
 	console_watch_times(&vm->watch, &first, &last);
+	now = clock_now_ns();
 	silent = now - last;
+	waited_enough = vm->pvpanic_ns && now - vm->pvpanic_ns >= PATIENCE_AFTER_PVPANIC_NS;
 	if (silent < window && !waited_enough)
 		loop_timer_arm(vm->loop, timer, window - silent);
 	else if (!vm->pvpanic_ns && guest_is_alive(vm))
 		loop_timer_arm(vm->loop, timer, window);
 	else
 		guest_panicked(vm);
-}
-
-/*
- * Presses the power button and gives the guest `grace_ns`; at once when no driver listens. Asked a
- * second time, it ends the run.
- */
-static void ask_to_stop(struct vm *vm, uint64_t grace_ns)
-{
-	bool listening = vm->phase == VM_RUNNING && kvm_vm_gsi_enabled(vm->kvm, LAYOUT_GSI_GED);
-
-	if (!listening || grace_ns == 0) {
-		end(vm, vm->timed_out ? END_TIMEOUT : END_KILLED);
-		return;
-	}
-	vm->phase = VM_STOPPING;
-	acpi_pm_press_power_button(vm->power_management);
-	loop_timer_arm(vm->loop, &vm->grace, grace_ns);
-}
-
-static void on_grace(struct loop_timer *timer)
-{
-	struct vm *vm = container_of(timer, struct vm, grace);
-
-	end(vm, END_KILLED);
-}
-
-/* The button is pressed already: what is left of the time, and no more than a timeout gives. */
-static void shorten_grace(struct vm *vm)
-{
-	uint64_t now = clock_now_ns();
-	uint64_t left = vm->grace.deadline_ns > now ? vm->grace.deadline_ns - now : 0;
-
-	loop_timer_arm(vm->loop, &vm->grace, MIN(left, TIMEOUT_GRACE_NS));
-}
-
-static void on_timeout(struct loop_timer *timer)
-{
-	struct vm *vm = container_of(timer, struct vm, timeout);
-
-	vm->timed_out = true;
-	if (vm->phase == VM_STOPPING)
-		shorten_grace(vm);
-	else
-		ask_to_stop(vm, MIN(TIMEOUT_GRACE_NS, vm->config->stop_timeout_ns));
-}
-
-static void on_signal(struct loop_fd *source, uint32_t events)
-{
-	struct vm *vm = container_of(source, struct vm, signals);
-	struct chr *chr = vm_serial_chr(vm);
-	struct signalfd_siginfo info;
-
-	(void)events;
-	if (read(source->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
-		return;
-	/* With a raw terminal Ctrl-C is the guest's, and an INT from elsewhere is not for us. */
-	if (info.ssi_signo == SIGINT && chr && chr_is_raw(chr))
-		return;
-	if (vm->outcome.signal == 0)
-		vm->outcome.signal = (int)info.ssi_signo;
-	ask_to_stop(vm, vm->config->stop_timeout_ns);
-}
-
-static void on_key(struct chr_keys *keys, char key)
-{
-	struct vm *vm = container_of(keys, struct vm, keys);
-
-	if (key == 'x')
-		end(vm, END_QUIT);
-	else
-		(void)dprintf(STDERR_FILENO,
-			      "\r\nCtrl-A x quits, Ctrl-A a sends Ctrl-A, Ctrl-A h shows this\r\n");
 }
 
 void vm_run_init(struct vm *vm)
@@ -326,54 +303,8 @@ void vm_run_init(struct vm *vm)
 	console_watch_init(&vm->watch, on_panic_line);
 	vm->mail.run = on_mail;
 	vm->panic.run = on_panic_work;
-	vm->timeout.fired = on_timeout;
-	vm->grace.fired = on_grace;
 	vm->quiet.fired = on_quiet;
-	vm->signals = (struct loop_fd){.fd = -1, .ready = on_signal};
-	vm->keys.pressed = on_key;
 	vm->outcome.guest_exit = -1;
-}
-
-void vm_run_done(struct vm *vm)
-{
-	if (vm->loop)
-		loop_del_fd(vm->loop, &vm->signals);
-	vm->signals.fd = fd_close(vm->signals.fd);
-}
-
-static void stop_signals(sigset_t *set)
-{
-	(void)sigemptyset(set);
-	(void)sigaddset(set, SIGTERM);
-	(void)sigaddset(set, SIGHUP);
-	(void)sigaddset(set, SIGINT);
-	(void)sigaddset(set, SIGQUIT);
-}
-
-void vm_block_signals(void)
-{
-	/* Their default would end vmm without a word. */
-	static const int ignored[] = {SIGPIPE, SIGXFSZ,	  SIGUSR1, SIGUSR2,
-				      SIGALRM, SIGVTALRM, SIGPROF, SIGIO};
-	sigset_t set;
-
-	stop_signals(&set);
-	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
-		(void)signal(ignored[i], SIG_IGN);
-}
-
-static int watch_signals(struct vm *vm, struct err *err)
-{
-	sigset_t set;
-	int r;
-
-	stop_signals(&set);
-	vm->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (vm->signals.fd < 0)
-		return err_set(err, -errno, "signalfd: %s", strerror(errno));
-	r = loop_add_fd(vm->loop, &vm->signals, EPOLLIN);
-	return r < 0 ? err_set(err, r, "signalfd: %s", strerror(-r)) : 0;
 }
 
 static int enter_vcpu_role(struct vcpus *set, struct err *err)
@@ -390,7 +321,7 @@ int vm_start(struct vm *vm, struct err *err)
 
 	kvm_vcpu_set_up_kick_signal();
 	vm->vcpus.enter = enter_vcpu_role;
-	r = watch_signals(vm, err);
+	r = vm_steer_start(vm, err);
 	for (size_t i = 0; i < ARRAY_SIZE(streams) && r == 0; i++)
 		if (streams[i]) {
 			chr_set_keys(streams[i], &vm->keys);
@@ -400,7 +331,22 @@ int vm_start(struct vm *vm, struct err *err)
 		r = vcpus_start(&vm->vcpus, err);
 	if (r == 0)
 		r = sandbox_enter_role(vm_sandbox_mode(vm->config), SANDBOX_MAIN, err);
+	if (r == 0)
+		vm_emit(vm, &(struct vm_event){.name = "started"});
 	return r;
+}
+
+/* The last word: nothing is told after it. */
+static void tell_end(struct vm *vm, const struct outcome *outcome)
+{
+	const struct vm_event event = {
+		.name = "ended",
+		.fields = {{.key = "reason", .text = outcome_reason_name(outcome->reason)},
+			   {.key = "exit_code", .number = outcome_exit_code(outcome)}}};
+
+	vm->phase = VM_ENDED;
+	vm_emit(vm, &event);
+	vm->listener = NULL;
 }
 
 int vm_run(struct vm *vm, struct outcome *ret, struct err *err)
@@ -410,8 +356,12 @@ int vm_run(struct vm *vm, struct outcome *ret, struct err *err)
 	if (vm->config->timeout_ns)
 		loop_timer_arm(vm->loop, &vm->timeout, vm->config->timeout_ns);
 	vcpus_resume(&vm->vcpus);
+	vm_emit(vm, &(struct vm_event){.name = "running"});
 	r = loop_run(vm->loop);
 	vcpus_stop(&vm->vcpus);
+	if (r < 0)
+		vm->outcome.reason = END_VMM_ERROR;
+	tell_end(vm, &vm->outcome);
 	if (r < 0)
 		return err_set(err, r, "the main loop failed: %s", strerror(-r));
 	*ret = vm->outcome;

@@ -168,6 +168,16 @@ void vcpus_stop(struct vcpus *set)
 	set->n_threads = 0;
 }
 
+uint64_t vcpus_first_run_ns(struct vcpus *set)
+{
+	uint64_t ns;
+
+	(void)pthread_mutex_lock(&set->lock);
+	ns = set->first_run_ns;
+	(void)pthread_mutex_unlock(&set->lock);
+	return ns;
+}
+
 void vcpus_hold(struct vcpus *set)
 {
 	(void)pthread_mutex_lock(&set->lock);

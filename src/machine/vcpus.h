@@ -59,6 +59,8 @@ void vcpus_resume(struct vcpus *set);
 void vcpus_pause(struct vcpus *set);
 /* Ends and joins the threads. */
 void vcpus_stop(struct vcpus *set);
+/* When the first vCPU entered the guest, CLOCK_MONOTONIC; 0: none has. */
+uint64_t vcpus_first_run_ns(struct vcpus *set);
 
 /* On a vCPU's thread, from a device: it, and with it all, park as soon as the access is complete.
  */

@@ -148,20 +148,18 @@ static int add_vcpus(struct vm *vm, struct err *err)
 	return vcpus_init(&vm->vcpus, vm->kvm, &vm->topology, vm->config->cpus.boot, err);
 }
 
-/* The state that a reset in place brings back costs some time to read, so only who wants it pays.
- */
+/* The state that a reset in place brings back. Where KVM can't save it, only --on-reboot restart
+ * has to know now; a user who asks for a reset is told then. */
 static int save_power_on_state(struct vm *vm, struct err *err)
 {
-	if (vm->config->on_reboot != CONFIG_REBOOT_RESTART)
-		return 0;
-	for (unsigned i = 0; i < vm->vcpus.n; i++) {
-		int r = kvm_vcpu_save(vm->vcpus.threads[i].vcpu);
+	int r = 0;
 
-		if (r < 0)
-			return err_set(err, r,
-				       "--on-reboot restart: this host's KVM can't save a vCPU: %s",
-				       strerror(-r));
-	}
+	for (unsigned i = 0; i < vm->vcpus.n && r == 0; i++)
+		r = kvm_vcpu_save(vm->vcpus.threads[i].vcpu);
+	vm->save_error = r;
+	if (r < 0 && vm->config->on_reboot == CONFIG_REBOOT_RESTART)
+		return err_set(err, r, "--on-reboot restart: this host's KVM can't save a vCPU: %s",
+			       strerror(-r));
 	return 0;
 }
 
@@ -197,6 +195,7 @@ int vm_new(const struct vm_config *config, struct vm_resources *res, struct vm *
 	vm->res = res;
 	set_topology(vm);
 	vm_run_init(vm);
+	vm_steer_init(vm);
 	r = build(vm, err);
 	if (r < 0) {
 		(void)vm_free(vm);
@@ -211,7 +210,7 @@ struct vm *vm_free(struct vm *vm)
 	if (!vm)
 		return NULL;
 	vcpus_stop(&vm->vcpus);
-	vm_run_done(vm);
+	vm_steer_done(vm);
 	for (unsigned i = vm->n_devices; i-- > 0;)
 		(void)device_free(vm->devices[i]);
 	vm_resources_close(vm->res);
@@ -221,48 +220,5 @@ struct vm *vm_free(struct vm *vm)
 	(void)loop_free(vm->loop);
 	free(vm->failure);
 	free(vm);
-	return NULL;
-}
-
-void vm_report(struct vm *vm, struct vm_report *ret)
-{
-	const struct chr *chr = vm_serial_chr(vm);
-	struct chr_stats stats = chr ? chr_stats(chr) : (struct chr_stats){0};
-	uint64_t last;
-
-	*ret = (struct vm_report){
-		.first_run_ns = vm->vcpus.first_run_ns,
-		.resets = vm->resets,
-		.console_tail = console_watch_tail(&vm->watch),
-		.failure = vm->failure ? strdup(vm->failure) : NULL,
-		.panic_text = console_watch_panic_seen(&vm->watch)
-				      ? console_watch_panic_text(&vm->watch)
-				      : NULL,
-		.console_written = stats.written,
-		.console_dropped = stats.dropped,
-	};
-	console_watch_times(&vm->watch, &ret->first_console_ns, &last);
-}
-
-void vm_report_done(struct vm_report *report)
-{
-	free(report->console_tail);
-	free(report->panic_text);
-	free(report->failure);
-	*report = (struct vm_report){0};
-}
-
-const char *vm_exit_count(struct vm *vm, unsigned index, uint64_t *ret_count)
-{
-	for (unsigned reason = 0; reason < KVM_EXIT_REASONS; reason++) {
-		const char *name = kvm_exit_name(reason);
-
-		if (!name || index-- > 0)
-			continue;
-		*ret_count = 0;
-		for (unsigned i = 0; i < vm->vcpus.n; i++)
-			*ret_count += kvm_vcpu_exits(vm->vcpus.threads[i].vcpu, reason);
-		return name;
-	}
 	return NULL;
 }

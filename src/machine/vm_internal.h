@@ -20,6 +20,7 @@ enum { VM_MAX_DEVICES = 16 };
 
 enum vm_phase {
 	VM_RUNNING,
+	VM_PAUSED,   /* by the user: parked until resumed */
 	VM_STOPPING, /* the power button was pressed; a deadline runs */
 	VM_HELD,     /* panicked with --on-panic wait: parked for inspection */
 	VM_ENDED,
@@ -55,7 +56,10 @@ struct vm {
 	struct chr_keys keys;
 
 	enum vm_phase phase;
-	uint64_t pvpanic_ns; /* when the guest said so by pvpanic; 0: it did not */
+	struct vm_listener *listener; /* NULL: nobody, or it has heard the last event */
+	uint64_t pvpanic_ns;	      /* when the guest said so by pvpanic; 0: it did not */
+	uint64_t paused_ns;	      /* the last pause; 0: never */
+	int save_error; /* 0: the vCPUs' power-on state is saved, so that a reset can be done */
 	bool timed_out;
 	unsigned resets;
 	struct outcome outcome;
@@ -85,9 +89,30 @@ int vm_load_guest(struct vm *vm, struct err *err) must_check;
 /* The machine into its power-on state, guest loaded anew. All vCPUs parked. */
 int vm_reset_in_place(struct vm *vm, struct err *err) must_check;
 
-/* run.c: wires and the loop's sources. */
+/* run.c: what the guest asks for, and the end of the run. */
 void vm_run_init(struct vm *vm);
-void vm_run_done(struct vm *vm);
 void vm_vcpu_stopped(struct vcpus *set, unsigned index, enum kvm_stop why);
+void vm_emit(struct vm *vm, const struct vm_event *event);
+/* The first end counts. */
+void vm_end(struct vm *vm, enum end_reason reason);
+/*
+ * After the vCPUs were parked for a moment or for a pause: they go on, unless the VM is not to run,
+ * or one of them has asked for something that is still in the mailbox. What is done about that
+ * decides then.
+ */
+void vm_run_on(struct vm *vm);
+/* Does what the vCPUs asked for, if anything. */
+void vm_read_mail(struct vm *vm);
+/* Resets in place; a paused machine stays paused, a held one runs. False: it failed, and the run
+ * has ended. */
+bool vm_restart(struct vm *vm, const char *by);
+/* Around a pause, whose time is no silence of the guest's. */
+void vm_silence_paused(struct vm *vm);
+void vm_silence_resumed(struct vm *vm);
+
+/* steer.c: what the user asks for. */
+void vm_steer_init(struct vm *vm);
+int vm_steer_start(struct vm *vm, struct err *err) must_check;
+void vm_steer_done(struct vm *vm);
 
 #endif

@@ -31,6 +31,7 @@ struct host_bridge {
 	struct device dev;
 	struct io_region ports, ecam;
 	struct run_wire *run;
+	_Atomic uint64_t config_reads, config_writes;
 	struct mutex lock;
 	/* Under the lock: */
 	uint32_t address; /* the latch at 0xcf8 */
@@ -43,6 +44,7 @@ static uint32_t config_read(struct host_bridge *b, unsigned bus, unsigned devfn,
 {
 	const struct pci_function *f = bus == 0 ? b->functions[devfn] : NULL;
 
+	device_count(&b->config_reads, 1);
 	return f ? pci_function_read(f, offset, size) : UINT32_MAX;
 }
 
@@ -51,6 +53,7 @@ static void config_write(struct host_bridge *b, unsigned bus, unsigned devfn, un
 {
 	struct pci_function *f = bus == 0 ? b->functions[devfn] : NULL;
 
+	device_count(&b->config_writes, 1);
 	if (f)
 		pci_function_write(f, offset, size, value);
 }
@@ -152,7 +155,16 @@ static void bridge_free(struct device *dev)
 	free(container_of(dev, struct host_bridge, dev));
 }
 
-static const struct device_ops bridge_ops = {.reset = bridge_reset, .free = bridge_free};
+static const struct device_stat stats[] = {
+	DEVICE_STAT(struct host_bridge, config_reads, "reads of configuration space"),
+	DEVICE_STAT(struct host_bridge, config_writes, "writes of configuration space"),
+};
+
+static const struct device_ops bridge_ops = {.reset = bridge_reset,
+					     .free = bridge_free,
+					     .help = "PCIe host bridge",
+					     .stats = stats,
+					     .n_stats = ARRAY_SIZE(stats)};
 
 int pci_host_bridge_new(const struct pci_host_bridge_wiring *wiring, struct device **ret)
 {

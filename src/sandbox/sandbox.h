@@ -29,7 +29,7 @@ enum sandbox_role {
  * Process-wide, with one thread: SIGSYS handler, no_new_privs, no capabilities (libcap-ng),
  * dumpable off, Landlock with every file system right denied but what stays open, where the kernel
  * has it (its absence is logged at info, never an error). `unlink_paths` is a NULL-terminated
- * list of files that are removed at the end (the sockets of unix= streams), or NULL; Landlock knows
+ * list of files ("DIR/": directories) that are removed at the end, or NULL; Landlock knows
  * them by their directories. Files that are written later, such as the result, are open by now and
  * need no entry. 0 or -errno with a message.
  */

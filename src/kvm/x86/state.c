@@ -84,14 +84,39 @@ static const uint32_t mtrrs[] = {
 	0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f, 0x2ff,
 };
 
-static void save_msr(const struct kvm_vcpu *vcpu, uint32_t index, struct kvm_msrs *msrs)
+/*
+ * Gets or sets them all, and keeps those that KVM lets through. A call does up to the first that it
+ * doesn't, so what is left goes in the next: many in each call, since one call for each MSR is most
+ * of what saving a vCPU costs.
+ */
+static void transfer_msrs(const struct kvm_vcpu *vcpu, unsigned long request, struct kvm_msrs *msrs)
 {
-	struct kvm_msr_entry entry = {.index = index};
+	enum { PIECE = 64 };
+	union {
+		struct kvm_msrs msrs;
+		uint8_t room[sizeof(struct kvm_msrs) + PIECE * sizeof(struct kvm_msr_entry)];
+	} piece;
+	uint32_t kept = 0, at = 0;
 
-	if (index == MSR_TSC || index == MSR_TSC_DEADLINE)
-		return;
-	if (vcpu_msr(vcpu, KVM_GET_MSRS, &entry) == 0 && vcpu_msr(vcpu, KVM_SET_MSRS, &entry) == 0)
-		msrs->entries[msrs->nmsrs++] = entry;
+	while (at < msrs->nmsrs) {
+		uint32_t n = MIN(msrs->nmsrs - at, (uint32_t)PIECE), done;
+		int r;
+
+		piece.msrs = (struct kvm_msrs){.nmsrs = n};
+		memcpy(piece.msrs.entries, &msrs->entries[at], n * sizeof(msrs->entries[0]));
+		r = ioctl(vcpu->fd, request, &piece);
+		done = r > 0 ? MIN((uint32_t)r, n) : 0;
+		memcpy(&msrs->entries[kept], piece.msrs.entries, done * sizeof(msrs->entries[0]));
+		kept += done;
+		at += done < n ? done + 1 : n;
+	}
+	msrs->nmsrs = kept;
+}
+
+static void add_msr(struct kvm_msrs *msrs, uint32_t index)
+{
+	if (index != MSR_TSC && index != MSR_TSC_DEADLINE)
+		msrs->entries[msrs->nmsrs++] = (struct kvm_msr_entry){.index = index};
 }
 
 /* Keeps the MSRs that can be read and written back; the rest can't have been changed by us either.
@@ -109,21 +134,22 @@ static int save_msrs(const struct kvm_vcpu *vcpu, struct kvm_msrs **ret)
 	if (!msrs)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < list->nmsrs; i++)
-		save_msr(vcpu, list->indices[i], msrs);
+		add_msr(msrs, list->indices[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(mtrrs); i++)
-		save_msr(vcpu, mtrrs[i], msrs);
+		add_msr(msrs, mtrrs[i]);
+	transfer_msrs(vcpu, KVM_GET_MSRS, msrs);
+	transfer_msrs(vcpu, KVM_SET_MSRS, msrs);
 	*ret = msrs;
 	return 0;
 }
 
-static void restore_msrs(const struct kvm_vcpu *vcpu, const struct kvm_msrs *msrs)
+static void restore_msrs(const struct kvm_vcpu *vcpu, struct kvm_msrs *msrs)
 {
-	for (uint32_t i = 0; i < msrs->nmsrs; i++) {
-		struct kvm_msr_entry entry = msrs->entries[i];
+	uint32_t n = msrs->nmsrs;
 
-		if (vcpu_msr(vcpu, KVM_SET_MSRS, &entry) < 0)
-			log_debug("vCPU %u: MSR %#x could not be reset", vcpu->index, entry.index);
-	}
+	transfer_msrs(vcpu, KVM_SET_MSRS, msrs);
+	if (msrs->nmsrs < n)
+		log_debug("vCPU %u: %u MSRs could not be reset", vcpu->index, n - msrs->nmsrs);
 }
 
 /* The fixed-size parts: what to get and set, and where it lies in struct vcpu_state. */

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #include "sandbox/roles/rule.h"
 
@@ -27,11 +28,16 @@ static const struct rule main_rules[] = {
 	ALLOW(recvfrom),
 	ALLOW(sendto),
 	ALLOW(shutdown),
-	ALLOW_FCNTL(F_DUPFD_CLOEXEC), /* one fd to read, one to write */
+	ALLOW_WHEN(getsockopt, 2, SO_PEERCRED), /* the control sockets: who is it? */
+	ALLOW(recvmsg),				/* fd.sock: descriptors by SCM_RIGHTS */
+	ALLOW_FCNTL(F_DUPFD_CLOEXEC),		/* one fd to read, one to write */
 
 	/* The end of a unix= stream: its file goes, if it is still ours. Landlock has no right for
 	   the question. */
 	ALLOW(unlinkat),
+	/* The state directory goes under the lock of the directory above it. */
+	ALLOW_FCNTL(F_OFD_SETLK),
+	ALLOW_FCNTL(F_OFD_SETLKW),
 	ALLOW_WHEN(newfstatat, 3, AT_SYMLINK_NOFOLLOW),
 
 	/* dprintf() asks for the offset and the block size of what it writes to. fstat() as glibc
@@ -66,7 +72,12 @@ static const struct rule main_rules[] = {
 	ALLOW_IOCTL(KVM_SET_DEBUGREGS),
 	ALLOW_IOCTL(KVM_SET_MP_STATE),
 
-	/* Whether a silent guest lives; the report on a vCPU that KVM could not run. */
+	/* A user's NMI; the guest's watchdogs are told of a pause that is over. */
+	ALLOW_IOCTL(KVM_NMI),
+	ALLOW_IOCTL(KVM_KVMCLOCK_CTRL),
+
+	/* Whether a silent guest lives, or a processor has been started at all; the report on a
+	   vCPU that KVM could not run. */
 	ALLOW_IOCTL(KVM_GET_REGS),
 	ALLOW_IOCTL(KVM_GET_SREGS),
 	ALLOW_IOCTL(KVM_GET_MP_STATE),

@@ -88,6 +88,26 @@ Test(acpi_pm, reset_forgets_the_button)
 	cr_assert_eq(in(0x601), 0);
 }
 
+Test(acpi_pm, verb_presses_the_button_and_both_ends_of_it_are_counted)
+{
+	const struct device_ops *ops = dev->ops;
+
+	cr_assert_eq(ops->n_verbs, 1);
+	cr_assert_str_eq(ops->verbs[0].name, "power-button");
+	cr_assert_eq(ops->verbs[0].run(dev, NULL, NULL), 0);
+	cr_assert_eq(ged.rises, 1);
+	cr_assert_eq(ops->verbs[0].run(dev, NULL, NULL), 0);
+	cr_assert_str_eq(ops->stats[0].name, "power_button_presses");
+	cr_assert_eq(device_stat_value(dev, &ops->stats[0]), 2);
+	cr_assert_str_eq(ops->stats[1].name, "power_button_noticed");
+	cr_assert_eq(device_stat_value(dev, &ops->stats[1]), 0);
+	cr_assert_eq(in(0x604), 1);
+	cr_assert_eq(in(0x604), 0);
+	cr_assert_eq(device_stat_value(dev, &ops->stats[1]), 1, "nobody is told a second time");
+	dev->ops->reset(dev);
+	cr_assert_eq(device_stat_value(dev, &ops->stats[0]), 2, "counters outlive a reset");
+}
+
 Test(acpi_pm, taken_port_is_refused)
 {
 	struct device *second = NULL;

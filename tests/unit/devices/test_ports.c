@@ -54,6 +54,13 @@ static void assert_request(unsigned n, enum guest_request what, unsigned value)
 	cr_assert_eq(run.value, value);
 }
 
+static uint64_t stat(unsigned i, const char *name)
+{
+	cr_assert_lt(i, dev->ops->n_stats);
+	cr_assert_str_eq(dev->ops->stats[i].name, name);
+	return device_stat_value(dev, &dev->ops->stats[i]);
+}
+
 Test(pvpanic, tells_its_events_and_reports_each)
 {
 	cr_assert_eq(pvpanic_new(&pio, 0x505, &run.wire, &dev), 0);
@@ -67,6 +74,8 @@ Test(pvpanic, tells_its_events_and_reports_each)
 	assert_request(2, GUEST_PANICKED, 2);
 	out(0x505, 1, 3);
 	assert_request(3, GUEST_PANICKED, 1);
+	cr_assert_eq(stat(0, "panics"), 2);
+	cr_assert_eq(stat(1, "crash_kernels"), 1);
 	dev->ops->reset(dev);
 }
 
@@ -109,8 +118,10 @@ Test(i8042, only_the_reset_pulse_does_anything)
 	cr_assert_eq(run.requests, 0);
 	cr_assert_eq(in(0x60, 1), 0);
 	cr_assert_eq(in(0x64, 1), 0);
+	cr_assert_eq(stat(0, "reset_pulses"), 0);
 	out(0x64, 1, 0xfe);
 	assert_request(1, GUEST_RESET, 0);
+	cr_assert_eq(stat(0, "reset_pulses"), 1);
 }
 
 Test(i8042, port_between_its_two_is_free)
@@ -131,6 +142,7 @@ Test(debugcon, bytes_go_to_the_stream_and_reads_identify_it)
 	cr_assert_eq(in(0xe9, 1), 0xe9);
 	out(0xe9, 1, 'h');
 	out(0xe9, 1, 'i');
+	cr_assert_eq(stat(0, "tx_bytes"), 2);
 	chr_flush(chr, 1000);
 	cr_assert_eq(read(far_end, buf, sizeof(buf)), 2);
 	cr_assert_arr_eq(buf, "hi", 2);

@@ -77,6 +77,16 @@ Test(rtc_cmos, shows_the_same_date_as_libc_for_three_centuries)
 	assert_shows(4107542400); /* 2100-03-01 */
 }
 
+Test(rtc_cmos, reads_of_the_time_are_counted_and_others_are_not)
+{
+	cr_assert_eq(dev->ops->n_stats, 1);
+	(void)get(0x00);
+	(void)get(0x32);
+	(void)get(0x0b);
+	set(0x00, 0);
+	cr_assert_eq(device_stat_value(dev, &dev->ops->stats[0]), 2);
+}
+
 Test(rtc_cmos, clock_before_1970_shows_1970)
 {
 	now = -5;

@@ -2,6 +2,8 @@
 #include "chr_world.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -618,4 +620,192 @@ Test(serial16550, interrupt_driven_guest_on_another_thread_gets_every_byte)
 	pthread_join(thread, NULL);
 	cr_assert_arr_eq(echo, text, sizeof(echo));
 	free(text);
+}
+
+/* ---- what the user sees and does ---- */
+
+static uint64_t stat(const char *name)
+{
+	for (unsigned i = 0; i < dev->ops->n_stats; i++)
+		if (strcmp(dev->ops->stats[i].name, name) == 0)
+			return device_stat_value(dev, &dev->ops->stats[i]);
+	cr_assert_fail("no %s", name);
+	return 0;
+}
+
+static int verb(const char *name, const char *text, size_t len, struct err *err)
+{
+	struct device_value value = {.given = true, .text = text, .len = len};
+
+	*err = (struct err){0};
+	for (unsigned i = 0; i < dev->ops->n_verbs; i++)
+		if (strcmp(dev->ops->verbs[i].name, name) == 0)
+			return dev->ops->verbs[i].run(dev, &value, err);
+	cr_assert_fail("no %s", name);
+	return 0;
+}
+
+enum { BREAK_MARK = 0x10, LINE_STATUS = 0x06, RECEIVE_AND_LINE_STATUS = 0x05 };
+
+Test(serial16550, counters_of_bytes_interrupts_and_overruns)
+{
+	open_port();
+	type("abc", 3);
+	wait_data();
+	settle();
+	out(THR, 'x');
+	out(THR, 'y');
+	cr_assert_eq(stat("rx_bytes"), 3);
+	cr_assert_eq(stat("tx_bytes"), 2);
+	cr_assert_eq(stat("interrupts"), irq.rises);
+	cr_assert_geq(irq.rises, 1);
+	cr_assert_eq(stat("overruns"), 0);
+	out(MCR, LOOP);
+	for (int i = 0; i < 16; i++)
+		out(THR, 'l');
+	cr_assert_eq(stat("overruns"), 3, "three bytes were there");
+	cr_assert_eq(stat("tx_bytes"), 2, "what is looped back goes nowhere");
+	cr_assert_eq(stat("rx_bytes"), 3);
+}
+
+Test(serial16550, break_is_a_zero_byte_with_its_mark_and_a_line_status_interrupt)
+{
+	struct err err;
+
+	open_port();
+	out(IER, RECEIVE_AND_LINE_STATUS);
+	cr_assert_eq(verb("break", "", 0, &err), 0, "%s", err.msg);
+	cr_assert(irq.high);
+	cr_assert_eq(in(IIR)&0x0f, LINE_STATUS);
+	cr_assert_eq(in(LSR)&0x1f, BREAK_MARK | 1);
+	cr_assert_eq(in(LSR)&0x1f, 1, "reading takes the mark");
+	cr_assert_eq(in(RBR), 0);
+	cr_assert_not(irq.high);
+	cr_assert_eq(stat("rx_bytes"), 1);
+}
+
+Test(serial16550, break_keeps_its_place_behind_earlier_bytes)
+{
+	struct err err;
+
+	open_port();
+	type("ab", 2);
+	wait_data();
+	settle();
+	cr_assert_eq(verb("break", "", 0, &err), 0, "%s", err.msg);
+	type("h", 1);
+	settle();
+	for (const char *c = "ab"; *c; c++) {
+		cr_assert_eq(in(LSR)&0x1f, 1, "not the mark of this one");
+		cr_assert_eq(in(RBR), *c);
+	}
+	cr_assert_eq(in(LSR)&0x1f, BREAK_MARK | 1);
+	cr_assert_eq(in(RBR), 0);
+	cr_assert_eq(in(LSR)&0x1f, 1);
+	cr_assert_eq(in(RBR), 'h');
+}
+
+Test(serial16550, mark_of_a_break_that_was_read_unseen_is_gone)
+{
+	struct err err;
+
+	open_port();
+	cr_assert_eq(verb("break", "", 0, &err), 0);
+	(void)in(RBR);
+	type("h", 1);
+	wait_data();
+	cr_assert_eq(in(LSR)&0x1f, 1);
+	for (int i = 0; i < 16; i++) { /* the slot is used again */
+		type("x", 1);
+		settle();
+		(void)in(RBR);
+		cr_assert_eq(in(LSR)&BREAK_MARK, 0);
+	}
+}
+
+Test(serial16550, break_is_refused_where_it_would_be_lost)
+{
+	struct err err;
+
+	cr_assert_eq(verb("break", "", 0, &err), -EBUSY);
+	cr_assert_not_null(strstr(err.msg, "does not listen"), "%s", err.msg);
+	open_port();
+	type("0123456789abcdef", 16);
+	wait_data();
+	settle();
+	cr_assert_eq(verb("break", "", 0, &err), -EBUSY);
+	cr_assert_not_null(strstr(err.msg, "has not read"), "%s", err.msg);
+	(void)in(RBR);
+	cr_assert_eq(verb("break", "", 0, &err), 0);
+	dev->ops->reset(dev);
+	open_port();
+	cr_assert_eq(in(LSR)&0x1f, 0, "a reset forgets it");
+}
+
+Test(serial16550, send_types_the_text_once_the_guest_listens)
+{
+	char text[100];
+	struct err err;
+
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = (char)('a' + i % 26);
+	cr_assert_eq(verb("send", text, sizeof(text), &err), 0, "%s", err.msg);
+	settle();
+	cr_assert_eq(in(LSR)&1, 0);
+	open_port();
+	for (size_t i = 0; i < sizeof(text); i++) {
+		wait_data();
+		cr_assert_eq(in(RBR), text[i], "byte %zu", i);
+	}
+	cr_assert_eq(stat("rx_bytes"), sizeof(text));
+}
+
+Test(serial16550, send_is_all_or_nothing)
+{
+	static char text[4096];
+	struct err err;
+	unsigned sent = 0;
+
+	memset(text, 'x', sizeof(text));
+	while (verb("send", text, sizeof(text), &err) == 0)
+		cr_assert_lt(++sent, 1000, "the buffer has a bound");
+	cr_assert_eq(err.code, -EBUSY);
+	cr_assert_not_null(strstr(err.msg, "nothing was sent"), "%s", err.msg);
+	open_port();
+	for (size_t i = 0; i < sent * sizeof(text); i++) {
+		wait_data();
+		cr_assert_eq(in(RBR), 'x');
+		if (i == 2 * sizeof(text))
+			cr_assert_eq(verb("send", text, sizeof(text), &err), 0, "room again");
+	}
+	for (size_t i = 0; i < sizeof(text); i++) {
+		wait_data();
+		(void)in(RBR);
+	}
+	settle();
+	cr_assert_eq(in(LSR)&1, 0, "and nothing of what was refused");
+}
+
+/* The end of standard input is told while what was typed still waits: both must arrive. */
+Test(serial16550, typed_text_goes_on_behind_the_end_of_the_input)
+{
+	char text[40];
+	unsigned seen = 0, ctrl_ds = 0;
+	struct err err;
+
+	memset(text, 't', sizeof(text));
+	cr_assert_eq(verb("send", text, sizeof(text), &err), 0);
+	close(user);
+	user = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	settle();
+	open_port();
+	while (seen < sizeof(text) || ctrl_ds < 1) {
+		uint8_t c;
+
+		wait_data();
+		c = in(RBR);
+		seen += c == 't';
+		ctrl_ds += c == 0x04;
+	}
+	cr_assert_eq(seen, sizeof(text));
 }

@@ -24,6 +24,7 @@ Test(outcome, contract__each_reason_has_its_code_and_name)
 		{{.reason = END_TRIPLE_FAULT, .guest_exit = -1}, 255, "triple_fault"},
 		{{.reason = END_KILLED, .signal = SIGTERM}, 143, "killed"},
 		{{.reason = END_KILLED, .signal = SIGINT}, 130, "killed"},
+		{{.reason = END_KILLED, .signal = 0}, 137, "killed"},
 		{{.reason = END_QUIT, .guest_exit = -1}, 0, "quit"},
 		{{.reason = END_VMM_ERROR, .guest_exit = -1}, 125, "vmm_error"},
 	};

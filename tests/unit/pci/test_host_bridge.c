@@ -69,6 +69,23 @@ Test(host_bridge, both_ways_see_the_same_bridge)
 	cr_assert_eq(in(0xcf8, 4), 0x80000000, "the latch reads back");
 }
 
+Test(host_bridge, accesses_to_configuration_space_are_counted)
+{
+	const struct device_ops *ops = bridge->ops;
+	uint32_t zero = 0;
+
+	out(0xcf8, 4, 0x80000000);
+	(void)in(0xcf8, 4);
+	cr_assert_eq(device_stat_value(bridge, &ops->stats[0]), 0, "the latch is not part of it");
+	(void)in(0xcfc, 4);
+	(void)ecam(0, 4);
+	cr_assert(io_bus_write(&memory, ECAM + 4, 2, &zero));
+	cr_assert_str_eq(ops->stats[0].name, "config_reads");
+	cr_assert_eq(device_stat_value(bridge, &ops->stats[0]), 2);
+	cr_assert_str_eq(ops->stats[1].name, "config_writes");
+	cr_assert_eq(device_stat_value(bridge, &ops->stats[1]), 1);
+}
+
 Test(host_bridge, absent_functions_read_all_ones)
 {
 	out(0xcf8, 4, 0x80000800);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "sandbox/filters.h"
@@ -150,7 +151,7 @@ Test(filters, vcpu__makes_no_other_kvm_request_than_run_and_irq_line)
 	assert_requests(SANDBOX_VCPU, requests, ARRAY_SIZE(requests));
 }
 
-Test(filters, main__makes_the_kvm_requests_of_reset_and_reports_only)
+Test(filters, main__makes_the_kvm_requests_of_reset_reports_and_steering_only)
 {
 	static const unsigned long requests[] = {
 		/* reset */
@@ -158,7 +159,9 @@ Test(filters, main__makes_the_kvm_requests_of_reset_and_reports_only)
 		KVM_SET_LAPIC, KVM_SET_VCPU_EVENTS, KVM_SET_DEBUGREGS, KVM_SET_MP_STATE,
 		KVM_IRQ_LINE, KVM_SET_IRQCHIP, KVM_SET_GSI_ROUTING,
 		/* reports and questions */
-		KVM_GET_REGS, KVM_GET_SREGS, KVM_TRANSLATE, KVM_GET_MP_STATE, KVM_GET_IRQCHIP};
+		KVM_GET_REGS, KVM_GET_SREGS, KVM_TRANSLATE, KVM_GET_MP_STATE, KVM_GET_IRQCHIP,
+		/* steering */
+		KVM_NMI, KVM_KVMCLOCK_CTRL};
 
 	need_seccomp();
 	assert_requests(SANDBOX_MAIN, requests, ARRAY_SIZE(requests));
@@ -176,11 +179,20 @@ static void assert_all_trap(enum sandbox_role role, const long *calls, size_t n)
 		cr_assert_eq(strict(role, calls[i], 0, 0), SECCOMP_RET_TRAP, "call %ld", calls[i]);
 }
 
+Test(filters, main__asks_a_socket_for_its_peer_only)
+{
+	need_seccomp();
+	cr_assert_eq(strict(SANDBOX_MAIN, SYS_getsockopt, SOL_SOCKET, SO_PEERCRED),
+		     SECCOMP_RET_ALLOW);
+	cr_assert_eq(strict(SANDBOX_MAIN, SYS_getsockopt, SOL_SOCKET, SO_PEERSEC),
+		     SECCOMP_RET_TRAP);
+}
+
 Test(filters, main__what_vmm_never_calls_traps)
 {
 	static const long calls[] = {
 		SYS_epoll_pwait, SYS_ppoll,    SYS_timerfd_settime, SYS_timerfd_gettime,
-		SYS_readv,	 SYS_preadv,   SYS_pwrite64,	    SYS_recvmsg,
+		SYS_readv,	 SYS_preadv,   SYS_pwrite64,	    SYS_recvmmsg,
 		SYS_sendmsg,	 SYS_unlink,   SYS_ftruncate,	    SYS_fsync,
 		SYS_fdatasync,	 SYS_truncate, SYS_gettimeofday,    SYS_rt_sigtimedwait,
 		SYS_signalfd4,	 SYS_eventfd2, SYS_timerfd_create,  SYS_memfd_create,
