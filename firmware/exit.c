@@ -17,7 +17,7 @@
 /* Its own line of the image: 1 after each start shows that a restart loads the image anew. */
 static volatile unsigned starts;
 
-enum { VECTOR_GED = 0x39, UNBACKED = 0xd0000000, EXIT_NO_SUCH_WAY = 253 };
+enum { VECTOR_NMI = 2, VECTOR_GED = 0x39, UNBACKED = 0xd0000000, EXIT_NO_SUCH_WAY = 253 };
 
 static void way_exit(void)
 {
@@ -165,6 +165,34 @@ static void way_ignore_button(void)
 		irq_wait();
 }
 
+/* Each byte of input is answered with the processor's clock: whoever asks can compare it with his.
+ */
+static void way_clock(void)
+{
+	print("ready\n");
+	while (serial_getc() != VMM_CONSOLE_EOT)
+		print("tsc %lu\n", rdtsc());
+	ways_exit(0);
+}
+
+static volatile unsigned nmis;
+
+static void on_nmi(struct trap_frame *frame)
+{
+	(void)frame;
+	nmis++;
+}
+
+static void way_wait_nmi(void)
+{
+	idt_set(VECTOR_NMI, on_nmi);
+	print("ready\n");
+	while (nmis == 0)
+		cpu_pause();
+	print("nmi\n");
+	ways_exit(0);
+}
+
 static void way_debugcon(void)
 {
 	static const char text[] = "debug console\n";
@@ -197,6 +225,8 @@ static const struct {
 	{"noisy", way_noisy},
 	{"wait-button", way_wait_button},
 	{"ignore-button", way_ignore_button},
+	{"clock", way_clock},
+	{"wait-nmi", way_wait_nmi},
 	{"debugcon", way_debugcon},
 	{"ask", ways_ask},
 };

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/cli_config.h"
+#include "cli/commands.h"
 #include "cli/doctor.h"
 #include "machine/outcome.h"
 
@@ -30,20 +31,29 @@ static const struct command commands[] = {
 
 static void usage(FILE *out)
 {
+	const struct cli_command *command;
+
 	(void)fprintf(out, "usage: vmm COMMAND [OPTION]...\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		(void)fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].what);
+		(void)fprintf(out, "  %-13s %s\n", commands[i].name, commands[i].what);
+	(void)fprintf(out, "\nVMs that run, by name:\n\n");
+	for (unsigned i = 0; (command = commands_at(i)) != NULL; i++)
+		(void)fprintf(out, "  %-13s %s\n", command->name, command->what);
 	(void)fprintf(out, "\n`vmm COMMAND --help` tells more; the manual page is vmm(1).\n");
 }
 
 static int unknown(const char *name)
 {
-	const char *names[ARRAY_SIZE(commands)];
-	const char *near;
+	enum { MOST = 64 };
+	const struct cli_command *command;
+	const char *names[MOST], *near;
+	size_t n = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		names[i] = commands[i].name;
-	near = text_nearest(name, names, ARRAY_SIZE(commands));
+		names[n++] = commands[i].name;
+	for (unsigned i = 0; (command = commands_at(i)) != NULL && n < MOST; i++)
+		names[n++] = command->name;
+	near = text_nearest(name, names, n);
 	(void)fprintf(stderr, "vmm: error: there is no command \"%s\"%s%s%s; see `vmm --help`\n",
 		      name, near ? ", did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 	return EXIT_VMM_ERROR;
@@ -64,6 +74,8 @@ static void fill_standard_fds(void)
 
 int main(int argc, char *argv[])
 {
+	const struct cli_command *command;
+
 	fill_standard_fds();
 	if (argc < 2) {
 		usage(stderr);
@@ -72,6 +84,9 @@ int main(int argc, char *argv[])
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].run(argc - 2, argv + 2);
+	for (unsigned i = 0; (command = commands_at(i)) != NULL; i++)
+		if (strcmp(argv[1], command->name) == 0)
+			return commands_run(command, argc - 2, argv + 2);
 	if (strcmp(argv[1], "--version") == 0)
 		return cli_version(0, NULL);
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||

@@ -2,11 +2,13 @@
 #include "cli/cli_config.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/compiler.h"
 #include "base/err.h"
 #include "base/text.h"
+#include "cli/commands.h"
 #include "config/config.h"
 
 enum { EXIT_OK = 0, EXIT_CONFIG = 125 };
@@ -41,11 +43,34 @@ static int run_schema(int argc, char *const argv[])
 	return config_print_schema(stdout) < 0 ? EXIT_CONFIG : finish_output();
 }
 
+static char *flags_of(const struct cli_command *command)
+{
+	struct str flags = {0};
+	const char *flag;
+
+	for (unsigned i = 0; (flag = options_flag(command->options, i)) != NULL; i++)
+		str_addf(&flags, "%s%s", i ? " " : "", flag);
+	return str_steal(&flags);
+}
+
 static int run_completion(int argc, char *const argv[])
 {
+	enum { MOST = 64 };
+	struct config_command known[MOST];
+	const struct cli_command *command;
+	char *flags[MOST];
+	size_t n = 0;
+
 	(void)argc;
 	(void)argv;
-	config_print_completion(stdout);
+	for (; n < MOST && (command = commands_at((unsigned)n)) != NULL; n++) {
+		flags[n] = flags_of(command);
+		known[n] = (struct config_command){command->name, flags[n] ? flags[n] : "",
+						   command->min_words > 0};
+	}
+	config_print_completion(known, n, stdout);
+	while (n > 0)
+		free(flags[--n]);
 	return finish_output();
 }
 

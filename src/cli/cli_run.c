@@ -1,73 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `vmm run`: the start phases of docs/explanation/house.md, in order, and the way out. */
 #include <errno.h>
-#include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
-#include "base/clock.h"
-#include "base/fd.h"
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/crash.h"
+#include "cli/detach.h"
+#include "cli/run_home.h"
+#include "cli/run_report.h"
 #include "config/config.h"
+#include "control/control.h"
 #include "machine/outcome.h"
 #include "machine/resources.h"
-#include "machine/result.h"
 #include "machine/vm.h"
 #include "sandbox/sandbox.h"
 
 struct run {
 	struct vm_config config;
 	struct run_request request;
+	struct run_report report;
+	struct run_home home;
+	struct detach detach;
 	struct vm_resources res;
+	struct control *control;
 	struct vm *vm;
 	struct outcome outcome;
 	struct err err;
-	int result_fd, log_fd, kvm_api;
-	uint64_t start_ns, start_unix_ms;
-	struct utsname host; /* asked early: later the sandbox forbids it */
 };
-
-static int open_log(struct run *run)
-{
-	const char *path = run->config.log.path;
-
-	if (path) {
-		/* O_NONBLOCK: a FIFO that nobody reads is refused and not waited for. */
-		run->log_fd = open(
-			path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
-			0666);
-		if (run->log_fd < 0)
-			return err_set(&run->err, -errno, "--log %s: %s", path, strerror(errno));
-	}
-	log_init(path ? run->log_fd : STDERR_FILENO, (enum log_level)run->config.log.level);
-	return 0;
-}
-
-/* What ends the run is told in the log, and on standard error in any case. */
-static void tell(const struct run *run, const char *text)
-{
-	log_error("%s", text);
-	if (run->log_fd >= 0)
-		(void)dprintf(STDERR_FILENO, "vmm: error: %s\n", text);
-}
-
-/* Result and log first, so that whatever goes wrong next is told where the user looks for it. */
-static int open_reports(struct run *run)
-{
-	if (run->config.result) {
-		run->result_fd = result_open(run->config.result, &run->err);
-		if (run->result_fd < 0)
-			return run->result_fd;
-	}
-	crash_set_result(run->result_fd);
-	return open_log(run);
-}
 
 /* A bzImage is Linux for sure, and on a software KVM it gets stuck before it says a word. */
 static void warn_of_software_kvm(const struct run *run)
@@ -80,9 +44,13 @@ static void warn_of_software_kvm(const struct run *run)
 
 static int lock_down(struct run *run)
 {
-	const char *paths[VM_RESOURCES_MAX_PATHS];
+	const char *paths[VM_RESOURCES_MAX_PATHS + RUN_HOME_PATHS + 1];
+	unsigned n = 0;
 
 	vm_resources_writable_paths(&run->config, paths);
+	while (paths[n])
+		n++;
+	run_home_paths(&run->home, paths + n);
 	return sandbox_lock_process(vm_sandbox_mode(&run->config), paths, &run->err);
 }
 
@@ -104,93 +72,81 @@ static void announce_streams(const struct run *run)
 	}
 }
 
-static int run_vm(struct run *run)
+/* The state directory, and with it where a detached VM's output goes. */
+static int move_in(struct run *run)
 {
-	int r = vm_resources_open(&run->config, run->request.dry_run, &run->res, &run->err);
+	bool detached = run->request.detach;
+	int r = run_home_make(&run->home, &run->config, detached && !run->request.remove,
+			      &run->err);
 
-	run->kvm_api = run->res.host.api;
-	if (r < 0 || run->request.dry_run)
+	run->report.home_result_fd = run->home.result_fd;
+	if (r == 0 && detached)
+		r = detach_streams(run->home.rundir.dir_fd, &run->err);
+	return r;
+}
+
+static int open_control(struct run *run)
+{
+	struct control_options options = {
+		.config = &run->config,
+		.rundir = run->home.claimed ? &run->home.rundir : NULL,
+		.detached = run->request.detach,
+		.start_ns = run->report.start_ns,
+		.start_unix_ms = run->report.start_unix_ms,
+	};
+
+	if (!options.rundir && !run->config.events)
+		return 0;
+	return control_open(&options, &run->control, &run->err);
+}
+
+/* Everything by path, and then nothing more. */
+static int open_and_lock(struct run *run)
+{
+	int r = move_in(run);
+
+	if (r == 0)
+		r = vm_resources_open(&run->config, false, &run->res, &run->err);
+	run->report.kvm_api = run->res.host.api;
+	if (r == 0)
+		r = open_control(run);
+	if (r < 0)
 		return r;
 	/* From here on the loop answers signals; until now they had their usual effect. */
 	vm_block_signals();
 	announce_streams(run);
 	warn_of_software_kvm(run);
-	r = lock_down(run);
-	if (r == 0)
-		r = vm_new(&run->config, &run->res, &run->vm, &run->err);
+	if (run->request.detach)
+		r = detach_errors_open(&run->detach, run->home.rundir.dir_fd, &run->err);
+	return r < 0 ? r : lock_down(run);
+}
+
+static int start(struct run *run)
+{
+	int r = vm_new(&run->config, &run->res, &run->vm, &run->err);
+
+	if (r == 0 && run->control)
+		r = control_start(run->control, run->vm, &run->err);
+	if (r == 0 && run->request.detach)
+		r = detach_errors(&run->detach, &run->err);
 	if (r == 0)
 		r = vm_start(run->vm, &run->err);
 	/* What building took is not needed any more. */
 	(void)malloc_trim(0);
-	if (r == 0)
-		r = vm_run(run->vm, &run->outcome, &run->err);
 	return r;
 }
 
-/* The last lines of a guest that died, for whoever reads a CI log. */
-static void show_console_tail(const struct run *run, const struct vm_report *report,
-			      const char *what)
+static int run_vm(struct run *run)
 {
-	enum { LINES = 24 };
-	const char *tail = report->console_tail ? report->console_tail : "";
-	const char *from = tail + strlen(tail);
-	unsigned lines = 0;
+	int r = open_and_lock(run);
 
-	while (from > tail && lines <= LINES)
-		if (*--from == '\n')
-			lines++;
-	tell(run, what);
-	(void)dprintf(STDERR_FILENO, "%s\n", *from == '\n' ? from + 1 : from);
-}
-
-/* What KVM said of a vCPU; the first line was the error that has just been told. */
-static void show_failure(const struct vm_report *report)
-{
-	const char *rest = report->failure ? strchr(report->failure, '\n') : NULL;
-
-	if (rest)
-		(void)dprintf(STDERR_FILENO, "%s", rest + 1);
-}
-
-/* Why the run ended, where it did not end well. */
-static void show_death(struct run *run)
-{
-	struct vm_report report = {0};
-
-	if (run->vm)
-		vm_report(run->vm, &report);
-	if (run->err.code)
-		tell(run, run->err.msg);
-	if (run->outcome.reason == END_PANIC)
-		show_console_tail(run, &report, "the guest panicked; its last console lines:");
-	else if (run->outcome.reason == END_TRIPLE_FAULT)
-		show_console_tail(run, &report,
-				  "the guest ended in a triple fault; its last console lines:");
-	else if (run->outcome.reason == END_VMM_ERROR)
-		show_failure(&report);
-	vm_report_done(&report);
-}
-
-static void write_result(struct run *run)
-{
-	struct result_input in = {
-		.config = &run->config,
-		.outcome = &run->outcome,
-		.error = run->err.code ? run->err.msg : NULL,
-		.vm = run->vm,
-		.start_ns = run->start_ns,
-		.start_unix_ms = run->start_unix_ms,
-		.exit_ns = clock_now_ns(),
-		.host_kernel = run->host.release,
-		.kvm_api = run->kvm_api,
-	};
-
-	int r = 0;
-
-	if (run->result_fd >= 0 && !run->request.dry_run)
-		r = result_write(run->result_fd, &in);
+	if (r == 0)
+		r = start(run);
 	if (r < 0)
-		log_error("--result %s: can't write: %s", run->config.result, strerror(-r));
+		return r;
+	run_home_write_pid(&run->home);
+	detach_ready(&run->detach, run->config.name);
+	return vm_run(run->vm, &run->outcome, &run->err);
 }
 
 static void flush_console(struct run *run)
@@ -204,20 +160,35 @@ static void flush_console(struct run *run)
 	chr_restore_terminal();
 }
 
-/* The result before any word: standard error may be a pipe that nobody reads. */
+/* A start that failed leaves nothing behind. */
+static void leave(struct run *run, bool failed)
+{
+	if (failed)
+		run_home_discard(&run->home);
+	run_home_leave(&run->home);
+}
+
 static int finish(struct run *run, int r)
 {
+	bool ran = run->vm && vm_first_run_ns(run->vm) != 0;
+
 	if (run->vm)
 		flush_console(run);
 	if (r < 0)
 		run->outcome.reason = END_VMM_ERROR;
-	write_result(run);
-	crash_set_result(-1);
-	show_death(run);
+	control_stop(run->control);
+	if (!run->request.dry_run)
+		run_report_end(&run->report, &run->config, run->vm, &run->outcome, &run->err);
+	else if (r < 0)
+		log_error("%s", run->err.msg);
+	if (r < 0)
+		detach_failed(&run->detach, run->err.msg);
 	if (run->vm)
 		run->vm = vm_free(run->vm);
 	else
 		vm_resources_close(&run->res);
+	run->control = control_free(run->control);
+	leave(run, !ran);
 	return outcome_exit_code(&run->outcome);
 }
 
@@ -233,70 +204,96 @@ static int show_help(void)
 	return 0;
 }
 
-/*
- * The command line is wrong, maybe before --result was reached: the result is still wanted where
- * the user said. The configuration's own error is the one to tell.
- */
-static void open_result_anyway(struct run *run, int argc, char *const argv[])
-{
-	static const char flag[] = "--result";
-	const char *path = run->config.result;
-	struct err ignored = {0};
-
-	for (int i = 0; i < argc && !path; i++) {
-		size_t n = sizeof(flag) - 1;
-
-		if (strncmp(argv[i], flag, n) == 0 && argv[i][n] == '=')
-			path = argv[i] + n + 1;
-		else if (strcmp(argv[i], flag) == 0 && i + 1 < argc)
-			path = argv[i + 1];
-	}
-	if (path)
-		run->result_fd = result_open(path, &ignored);
-}
-
 static int parse(struct run *run, int argc, char *const argv[])
 {
 	int r = config_parse_run(argc, argv, &run->config, &run->request, &run->err);
 
+	if (r == 0 && run->request.detach && run->config.control == CONFIG_CONTROL_OFF)
+		r = err_set(&run->err, -EINVAL,
+			    "--detach: a VM in the background can only be reached by its control "
+			    "socket: leave out --control off");
 	if (r < 0)
-		open_result_anyway(run, argc, argv);
+		run_report_open_anyway(&run->report, &run->config, argc, argv);
+	return r;
+}
+
+static int print_config(struct run *run)
+{
+	if (config_print(&run->config, stdout) < 0)
+		return err_set(&run->err, -EIO, "--print-config: can't write to standard output");
+	return 0;
+}
+
+static int dry_run(struct run *run)
+{
+	int r = vm_resources_open(&run->config, true, &run->res, &run->err);
+
+	if (r == 0)
+		(void)fprintf(stderr, "vmm: the configuration is fine; nothing was started "
+				      "(--dry-run)\n");
 	return r;
 }
 
 static int run_or_print(struct run *run)
 {
-	int r;
+	int r = run->request.print_config ? print_config(run) : 0;
 
-	if (run->request.print_config && config_print(&run->config, stdout) < 0)
-		return err_set(&run->err, -EIO, "--print-config: can't write to standard output");
-	if (run->request.print_config && !run->request.dry_run)
+	if (r < 0 || run->request.dry_run)
+		return r < 0 ? r : dry_run(run);
+	if (run->request.print_config)
 		return 0;
-	r = run->request.dry_run ? 0 : open_reports(run);
+	r = run_report_open(&run->report, &run->config, &run->err);
 	return r < 0 ? r : run_vm(run);
+}
+
+/* True in the parent of a detached VM, and when it could not be made: *ret is how vmm ends. */
+static bool leave_to_child(struct run *run, int *ret)
+{
+	const struct run_request *request = &run->request;
+
+	if (!request->detach || request->help || request->print_config || request->dry_run)
+		return false;
+	*ret = EXIT_VMM_ERROR;
+	switch (detach_fork(&run->detach, ret, &run->err)) {
+	case 0:
+		return false;
+	case 1:
+		return true;
+	default:
+		*ret = finish(run, -EAGAIN);
+		return true;
+	}
+}
+
+static int run_to_the_end(struct run *run, int argc, char *const argv[])
+{
+	int status, r = parse(run, argc, argv);
+
+	if (r == 0 && leave_to_child(run, &status))
+		return status;
+	if (r == 0)
+		r = run->request.help ? show_help() : run_or_print(run);
+	return finish(run, r);
 }
 
 int cli_run(int argc, char *const argv[])
 {
-	struct run run = {.start_ns = clock_now_ns(), .result_fd = -1, .log_fd = -1};
-	int r, status;
+	struct run *run = calloc(1, sizeof(*run)); /* the paths in it are too much for a stack */
+	int status;
 
+	if (!run)
+		return EXIT_VMM_ERROR;
 	/* One arena serves the few allocations that happen; more would only hold memory. */
 	(void)mallopt(M_ARENA_MAX, 1);
-	run.start_unix_ms = clock_ns(CLOCK_REALTIME) / NS_PER_MS;
-	(void)uname(&run.host);
+	run_report_init(&run->report);
 	crash_install();
-	run.res = (struct vm_resources){.host.fd = -1, .kernel.fd = -1, .initrd.fd = -1};
-	run.outcome.guest_exit = -1;
-	r = parse(&run, argc, argv);
-	if (r == 0)
-		r = run.request.help ? show_help() : run_or_print(&run);
-	if (r == 0 && run.request.dry_run && !run.request.help)
-		(void)fprintf(stderr,
-			      "vmm: the configuration is fine; nothing was started (--dry-run)\n");
-	status = finish(&run, r);
-	vm_config_done(&run.config);
-	(void)fd_close(run.result_fd);
-	(void)fd_close(run.log_fd);
+	run->home = RUN_HOME_NONE;
+	run->detach = DETACH_NONE;
+	run->res = (struct vm_resources){.host.fd = -1, .kernel.fd = -1, .initrd.fd = -1};
+	run->outcome.guest_exit = -1;
+	status = run_to_the_end(run, argc, argv);
+	vm_config_done(&run->config);
+	run_report_done(&run->report);
+	free(run);
 	return status;
 }

@@ -344,6 +344,12 @@ static int apply(struct run_parse *parse, const struct found *found)
 	case FLAG_DRY_RUN:
 		parse->request->dry_run = true;
 		break;
+	case FLAG_DETACH:
+		parse->request->detach = true;
+		break;
+	case FLAG_REMOVE:
+		parse->request->remove = true;
+		break;
 	case FLAG_HELP:
 		parse->request->help = true;
 		break;

@@ -25,21 +25,35 @@ static const char head[] =
 	"\t\tprev=${COMP_WORDS[COMP_CWORD-2]}\n"
 	"\tfi\n"
 	"\tif [[ $COMP_CWORD -eq 1 ]]; then\n"
-	"\t\t_vmm_words \"run config selftest doctor version\"\n"
-	"\t\treturn\n"
-	"\tfi\n"
-	"\tcase $command in\n"
-	"\tconfig)\n"
-	"\t\tif [[ $COMP_CWORD -eq 2 ]]; then\n"
-	"\t\t\t_vmm_words \"schema check completion man-options --help\"\n"
-	"\t\telif [[ ${COMP_WORDS[2]} == check ]]; then\n"
-	"\t\t\t_vmm_files\n"
-	"\t\tfi\n"
-	"\t\t;;\n"
-	"\tselftest | doctor) _vmm_words \"--json\" ;;\n"
-	"\tversion) _vmm_words \"--features\" ;;\n"
-	"\trun) _vmm_run ;;\n"
+	"\t\t_vmm_words \"run config selftest doctor version";
+
+static const char head_rest[] = "\"\n"
+				"\t\treturn\n"
+				"\tfi\n"
+				"\tcase $command in\n"
+				"\tconfig)\n"
+				"\t\tif [[ $COMP_CWORD -eq 2 ]]; then\n"
+				"\t\t\t_vmm_words \"schema check completion man-options --help\"\n"
+				"\t\telif [[ ${COMP_WORDS[2]} == check ]]; then\n"
+				"\t\t\t_vmm_files\n"
+				"\t\tfi\n"
+				"\t\t;;\n"
+				"\tselftest | doctor) _vmm_words \"--json\" ;;\n"
+				"\tversion) _vmm_words \"--features\" ;;\n"
+				"\trun) _vmm_run ;;\n";
+
+static const char functions[] =
 	"\tesac\n"
+	"}\n"
+	"\n"
+	"# The flags in $1, or names of VMs.\n"
+	"_vmm_vms()\n"
+	"{\n"
+	"\tif [[ $cur == -* ]]; then\n"
+	"\t\t_vmm_words \"$1\"\n"
+	"\telif [[ -n $2 ]]; then\n"
+	"\t\t_vmm_words \"$(\"${COMP_WORDS[0]}\" ps -q 2>/dev/null)\"\n"
+	"\tfi\n"
 	"}\n"
 	"\n"
 	"# Words that begin like $cur; one that ends in = or , goes on without a blank.\n"
@@ -137,12 +151,24 @@ static void add_rest(struct str *out)
 	str_add(out, "\" ;;\n");
 }
 
-void config_print_completion(FILE *out)
+static void add_head(const struct config_command *commands, size_t n, struct str *out)
+{
+	str_add(out, head);
+	for (size_t i = 0; i < n; i++)
+		str_addf(out, " %s", commands[i].name);
+	str_add(out, head_rest);
+	for (size_t i = 0; i < n; i++)
+		str_addf(out, "\t%s) _vmm_vms \"%s\"%s ;;\n", commands[i].name, commands[i].flags,
+			 commands[i].names ? " names" : "");
+	str_add(out, functions);
+}
+
+void config_print_completion(const struct config_command *commands, size_t n, FILE *out)
 {
 	struct str s = {0};
 	_cleanup_free_ char *text = NULL;
 
-	str_add(&s, head);
+	add_head(commands, n, &s);
 	for (size_t i = 0; i < schema_n_rows; i++)
 		if (schema_rows[i].flag)
 			add_case(&schema_rows[i], &s);

@@ -20,6 +20,7 @@ enum config_protocol { CONFIG_PROTOCOL_AUTO, CONFIG_PROTOCOL_LINUX64, CONFIG_PRO
 enum config_shared { CONFIG_SHARED_AUTO, CONFIG_SHARED_ON, CONFIG_SHARED_OFF };
 enum config_on_reboot { CONFIG_REBOOT_EXIT, CONFIG_REBOOT_RESTART };
 enum config_on_panic { CONFIG_PANIC_EXIT, CONFIG_PANIC_WAIT };
+enum config_control { CONFIG_CONTROL_AUTO, CONFIG_CONTROL_ON, CONFIG_CONTROL_OFF };
 enum config_sandbox { CONFIG_SANDBOX_STRICT, CONFIG_SANDBOX_LOG, CONFIG_SANDBOX_OFF };
 
 enum { CONFIG_MAX_CPUS = 254 };
@@ -27,7 +28,7 @@ enum { CONFIG_MAX_CPUS = 254 };
 /* Strings are owned, NULL when not given (and then left out of the JSON). Enums are stored as int.
  */
 struct vm_config {
-	char *name; /* default "vm" */
+	char *name; /* NULL: not given; the run chooses one */
 	struct {
 		char *path;
 		char *initrd;
@@ -59,7 +60,10 @@ struct vm_config {
 		char *path; /* NULL: stderr */
 		int level;  /* enum log_level, default warn; -q: error */
 	} log;
-	int sandbox; /* enum config_sandbox */
+	int sandbox;   /* enum config_sandbox */
+	int control;   /* enum config_control: the state directory and its sockets */
+	char *events;  /* path, or "fd:N" */
+	char *pidfile; /* path */
 };
 
 void vm_config_init(struct vm_config *config); /* defaults */
@@ -68,6 +72,8 @@ void vm_config_done(struct vm_config *config);
 /* What the command line of `vmm run` asks for besides the VM itself. */
 struct run_request {
 	bool print_config, dry_run, help;
+	bool detach; /* in the background, once the guest runs */
+	bool remove; /* --rm: the state directory goes at the end of a detached VM, too */
 };
 
 /*
@@ -118,6 +124,14 @@ char *config_cmdline(const struct vm_config *config) must_check;
 void config_print_help(FILE *out);	  /* option list of `vmm run --help` */
 int config_print_schema(FILE *out);	  /* JSON Schema, draft 2020-12 */
 void config_print_man_options(FILE *out); /* roff .TP list for vmm(1) */
-void config_print_completion(FILE *out);  /* bash */
+
+/* A command of vmm that has no options in the table: its flags, separated by blanks, and whether it
+ * takes names of VMs. */
+struct config_command {
+	const char *name, *flags;
+	bool names;
+};
+/* For bash; commands are those besides run, config, selftest, doctor and version. */
+void config_print_completion(const struct config_command *commands, size_t n, FILE *out);
 
 #endif

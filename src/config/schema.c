@@ -31,6 +31,8 @@ static const struct choice panic_actions[] = {{"exit", CONFIG_PANIC_EXIT},
 					      {"wait", CONFIG_PANIC_WAIT}};
 static const struct choice log_levels[] = {
 	{"error", LOG_ERROR}, {"warn", LOG_WARN}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}};
+static const struct choice control_modes[] = {
+	{"auto", CONFIG_CONTROL_AUTO}, {"on", CONFIG_CONTROL_ON}, {"off", CONFIG_CONTROL_OFF}};
 static const struct choice sandbox_modes[] = {{"strict", CONFIG_SANDBOX_STRICT},
 					      {"log", CONFIG_SANDBOX_LOG},
 					      {"off", CONFIG_SANDBOX_OFF}};
@@ -58,8 +60,9 @@ const struct schema_row schema_rows[] = {
 		AT(name),
 		.max = 63,
 		.arg = "NAME",
-		.fallback = "vm",
-		.help = "name of the VM: letters, digits and ._-, not beginning with . or -",
+		.help = "name of the VM: letters, digits and ._-, not beginning with . or -; "
+			"\"vm-\" "
+			"and the process id when not given",
 		.heading = "Guest",
 	},
 	{
@@ -320,6 +323,49 @@ const struct schema_row schema_rows[] = {
 		.fallback = "strict",
 		.help = "lock-down of vmm itself; log: report what it would stop; off: for "
 			"debugging",
+	},
+	{
+		.name = "control",
+		.flag = "control",
+		.type = VALUE_ENUM,
+		CHOICES(control_modes),
+		AT(control),
+		.fallback = "auto",
+		.help = "state directory and control socket, for vmm ps and the like; auto: where "
+			"one can be made",
+		.heading = "Control",
+	},
+	{
+		.flag = "detach",
+		.letters = "D",
+		.action = FLAG_DETACH,
+		.help = "go to the background once the guest runs, and print the VM's name; "
+			"console and log go to files of its state directory (vmm logs)",
+	},
+	{
+		.flag = "rm",
+		.action = FLAG_REMOVE,
+		.help = "remove the state directory at the end of a detached VM; without --detach "
+			"it always is",
+	},
+	{
+		.name = "pidfile",
+		.flag = "pidfile",
+		.type = VALUE_PATH,
+		AT(pidfile),
+		.max = MAX_PATH_LEN,
+		.arg = "FILE",
+		.help = "write the process id there once the guest runs; removed at the end",
+	},
+	{
+		.name = "events",
+		.flag = "events",
+		.type = VALUE_PATH,
+		AT(events),
+		.max = MAX_PATH_LEN,
+		.arg = "FILE",
+		.help = "write events there, one JSON object in each line; fd:N is a descriptor "
+			"that the caller opened",
 	},
 	{
 		.name = "result",

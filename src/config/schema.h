@@ -48,6 +48,8 @@ enum flag_action {
 	FLAG_SET,
 	FLAG_PRINT_CONFIG,
 	FLAG_DRY_RUN,
+	FLAG_DETACH,
+	FLAG_REMOVE,
 	FLAG_HELP,
 };
 

@@ -34,6 +34,7 @@ enum { RULE_PATH_BENEATH = 1 };
 
 #define FS_READ_FILE   UINT64_C(0x4)
 #define FS_READ_DIR    UINT64_C(0x8)
+#define FS_REMOVE_DIR  UINT64_C(0x10)
 #define FS_REMOVE_FILE UINT64_C(0x20)
 
 #define FS_ALL_ABI1 UINT64_C(0x1fff)
@@ -87,20 +88,28 @@ static int allow_beneath(int ruleset, const struct abi_rights *abi, const char *
 	return 0;
 }
 
-/* What is to be unlinked can only be named by the directory it is in; nothing is opened or made
- * there any more. */
+/*
+ * What is to be removed can only be named by the directory it is in; nothing is opened or made
+ * there any more. "DIR/" is a directory to be removed, "FILE" a file.
+ */
 static int allow_unlink(int ruleset, const struct abi_rights *abi, const char *path)
 {
-	const char *slash = strrchr(path, '/');
-	_cleanup_free_ char *dir = NULL;
+	_cleanup_free_ char *copy = strdup(path);
+	uint64_t right = FS_REMOVE_FILE;
+	char *slash;
 
-	if (!slash)
-		dir = strdup(".");
-	else
-		dir = strndup(path, slash == path ? 1 : (size_t)(slash - path));
-	if (!dir)
+	if (!copy)
 		return -ENOMEM;
-	return allow_beneath(ruleset, abi, dir, FS_REMOVE_FILE);
+	slash = strrchr(copy, '/');
+	if (slash && slash[1] == '\0') {
+		right = FS_REMOVE_DIR;
+		*slash = '\0';
+		slash = strrchr(copy, '/');
+	}
+	if (!slash)
+		return allow_beneath(ruleset, abi, ".", right);
+	*(slash == copy ? slash + 1 : slash) = '\0';
+	return allow_beneath(ruleset, abi, copy, right);
 }
 
 static int allow_unlinks(int ruleset, const struct abi_rights *abi, const char *const *paths,

@@ -94,7 +94,7 @@ class Reference(unittest.TestCase):
         self.assertEqual([k for k in keys if not re.search(r",%s=`" % k, text)], [])
 
     def test_cli_has_every_command(self):
-        commands = re.findall(r"^  ([a-z]+) +", output("--help"), re.M)
+        commands = re.findall(r"^  ([a-z-]+) +", output("--help"), re.M)
         text = read(REFERENCE / "cli.md")
         self.assertIn("run", commands)
         self.assertEqual([c for c in commands if "    vmm %s " % c not in text], [])

@@ -62,6 +62,40 @@ def wait_until(condition, what, timeout=PATIENCE):
         time.sleep(0.01)
 
 
+class Hung(AssertionError):
+    """A vmm that should have ended and did not; the text says where its threads are."""
+
+
+def _text_of(path):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as f:
+            return f.read().strip()
+    except OSError as e:
+        return e.strerror
+
+
+def threads_of(pid):
+    """What each thread is doing, as far as this user may know: for the report of a hang."""
+    lines = []
+    tasks = "/proc/%d/task" % pid
+    with contextlib.suppress(OSError):
+        for tid in sorted(os.listdir(tasks), key=int):
+            place = os.path.join(tasks, tid)
+            stat = _text_of(place + "/stat").rpartition(") ")[2].split()
+            times = " state %s utime %s stime %s" % (stat[0], stat[11], stat[12]) if len(stat) > 12 else ""
+            lines.append("%s:%s, system call %s" % (
+                _text_of(place + "/comm"), times, _text_of(place + "/syscall").split(" ")[0]))
+            lines += ["    " + line for line in _text_of(place + "/stack").splitlines()]
+    return "\n".join(lines)
+
+
+def look_at_hang(pid, seconds=2):
+    """Threads at two moments, so that one that runs can be told from one that waits."""
+    first = threads_of(pid)
+    time.sleep(seconds)
+    return "threads:\n%s\n%d seconds later:\n%s" % (first, seconds, threads_of(pid))
+
+
 class Finished:
     """A vmm that ended: rc, out (bytes), err (text), result (the object of --result, None when not written)."""
 
@@ -166,8 +200,11 @@ class Vmm:
                 self._seen = at + len(text)
                 return
             if not self._read_some(max(0.0, deadline - time.monotonic())):
-                raise AssertionError("the guest never said %r; it said %r; stderr: %s" % (
-                    text, bytes(self.out[-2000:]), self.err()))
+                if self._ended or self.process.poll() is not None:
+                    raise AssertionError("the guest never said %r; it said %r; stderr: %s" % (
+                        text, bytes(self.out[-2000:]), self.err()))
+                raise Hung("in %d s the guest never said %r; it said %r; stderr: %s; %s" % (
+                    timeout, text, bytes(self.out[-2000:]), self.err(), look_at_hang(self.pid)))
 
     def wait_for_err(self, pattern):
         """Waits for a line on stderr; returns the match."""
@@ -194,8 +231,8 @@ class Vmm:
         try:
             self.process.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            raise AssertionError("vmm did not end in %d s; the guest said %r; stderr: %s" % (
-                timeout, bytes(self.out[-2000:]), self.err())) from None
+            raise Hung("vmm did not end in %d s; the guest said %r; stderr: %s; %s" % (
+                timeout, bytes(self.out[-2000:]), self.err(), look_at_hang(self.pid))) from None
         return Finished(self.process.returncode, bytes(self.out), self.err(), _read_result(self._result))
 
     def _drain_tty(self):
@@ -239,10 +276,13 @@ def _left_over():
     files = set()
     for place in ("/dev/shm", "/run", tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", "")):
         with contextlib.suppress(OSError):
-            files |= {os.path.join(place, name) for name in os.listdir(place)}
+            files |= {os.path.join(place, name) for name in os.listdir(place) if name != "vmm"}
+        with contextlib.suppress(OSError):  # state directories; the place for them stays
+            files |= {os.path.join(place, "vmm", name) for name in os.listdir(os.path.join(place, "vmm"))
+                      if name != ".lock"}
     return {
         "processes": processes_of(os.path.realpath(VMM)),
-        "files": {f for f in files if "vmm" in os.path.basename(f)},
+        "files": {f for f in files if "vmm" in os.path.basename(f) or "/vmm/" in f},
         "fds": set(os.listdir("/proc/self/fd")),
     }
 

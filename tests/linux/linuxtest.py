@@ -81,13 +81,14 @@ def block(run, name):
 
 
 @contextlib.contextmanager
-def linux_guest(script, *options, image='bzImage', memory='256M', append='', initrd=None, stdin=subprocess.PIPE):
+def linux_guest(script, *options, image='bzImage', memory='256M', append='', initrd=None, stdin=subprocess.PIPE,
+                env=None):
     """A running vmmtest.Vmm whose guest runs script; initrd replaces the whole initramfs."""
     with tempfile.NamedTemporaryFile(prefix='vmm-initrd.') as file:
         file.write(with_script(script) if initrd is None else initrd)
         file.flush()
         with vmmtest.Vmm('-k', kernel(image), '-i', file.name, '-m', memory, '-a', f'quiet {append}'.strip(), *options,
-                         stdin=stdin) as vm:
+                         stdin=stdin, env=env) as vm:
             yield vm
 
 
@@ -95,3 +96,24 @@ def run_linux(script, *options, **named):
     """The vmmtest.Finished of a guest that gets no input."""
     with linux_guest(script, *options, stdin=subprocess.DEVNULL, **named) as vm:
         return vm.wait()
+
+
+class LinuxTest(vmmtest.GuestTest):
+    """A case with Linux guests.
+
+    In the lab a guest of a guest hangs now and then, and once the lab's own kernel was seen to crash in kvm_amd at such
+    a moment: QEMU's software CPU under load. There a test whose guest hung is told in full and done once more; on a
+    real CPU it is a failure.
+    """
+
+    def _callTestMethod(self, method):
+        try:
+            method()
+            return
+        except vmmtest.Hung as hang:
+            if 'LAB' not in os.environ:
+                raise
+            print('# a guest hung in the lab, the test is done once more:', *str(hang).splitlines(), sep='\n# ',
+                  flush=True)
+        self.doCleanups()
+        method()

@@ -7,8 +7,7 @@ import re
 import unittest
 
 import vmmtest
-from linuxtest import LONG, block, line, run_linux
-from vmmtest import GuestTest
+from linuxtest import LinuxTest, LONG, block, line, run_linux
 
 MIB = 1 << 20
 SIZES = {'128M': 128 * MIB, '1G': 1024 * MIB, '3G': 3072 * MIB, '5G': 5120 * MIB}
@@ -76,7 +75,7 @@ def listed_cpus(run):
     return sorted(text for text in block(run, 'lscpu') if not text.startswith('#'))
 
 
-class Boot(GuestTest):
+class Boot(LinuxTest):
     """One guest for each combination; each is looked at from all sides."""
 
     def look(self, run, cpus, size):

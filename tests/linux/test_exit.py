@@ -4,15 +4,14 @@
 import signal
 
 import vmmtest
-from linuxtest import linux_guest, run_linux
-from vmmtest import GuestTest
+from linuxtest import LinuxTest, linux_guest, run_linux
 
 READY = 'echo ready; while :; do sleep 1; done'
 BUTTON = 'power_off_on_button; echo ready; while :; do sleep 1; done'
 DEAF = 'load evdev button; echo ready; while :; do sleep 1; echo still here; done'
 
 
-class GuestEnds(GuestTest):
+class GuestEnds(LinuxTest):
     """The guest ends by itself."""
 
     def test_power_off(self):
@@ -34,16 +33,15 @@ class GuestEnds(GuestTest):
 
     def test_exit_codes_come_unchanged(self):
         for code in (0, 1, 124, 125, 255):
-            with self.subTest(code=code):
-                run = self.check(run_linux(f'vmm-exit {code}'), code, 'exit')
-                self.assertEqual(run.result['guest_exit'], code)
+            run = self.check(run_linux(f'vmm-exit {code}'), code, 'exit')
+            self.assertEqual(run.result['guest_exit'], code)
 
     def test_triple_fault(self):
         # reboot=t makes Linux reboot by loading an empty interrupt table and trapping.
         self.check(run_linux('reboot -f', append='reboot=t'), 255, 'triple_fault')
 
 
-class Panic(GuestTest):
+class Panic(LinuxTest):
     """A panic is known whatever the guest has loaded."""
 
     def panicked(self, script, **named):
@@ -66,7 +64,7 @@ class Panic(GuestTest):
         self.check(run_linux(script), 0, 'poweroff')
 
 
-class Stop(GuestTest):
+class Stop(LinuxTest):
     """vmm is asked to end the guest."""
 
     def stopped(self, script, *signals, options=()):
@@ -82,8 +80,7 @@ class Stop(GuestTest):
 
     def test_sigint_and_sighup_likewise(self):
         for number in (signal.SIGINT, signal.SIGHUP):
-            with self.subTest(signal=number.name):
-                self.check(self.stopped(BUTTON, number, options=['--stop-timeout', '120s']), 0, 'poweroff')
+            self.check(self.stopped(BUTTON, number, options=['--stop-timeout', '120s']), 0, 'poweroff')
 
     def test_sigterm_kills_at_once_before_a_driver_listens(self):
         # Linux builds in the driver of the event device, so a booted one always counts as listening.

@@ -2,16 +2,17 @@
 """Console, standard input, initrd, command line and reset in place, with Linux guests."""
 
 import subprocess
+import time
 
 import vmmtest
-from linuxtest import LONG, base_initramfs, block, line, linux_guest, run_linux, with_script
+from controltest import Place
+from linuxtest import LinuxTest, LONG, base_initramfs, block, line, linux_guest, run_linux, with_script
 from toolkit import Initramfs
-from vmmtest import GuestTest
 
 COMMAND_LINE_LIMIT = 2047  # COMMAND_LINE_SIZE of x86 without the final 0
 
 
-class Console(GuestTest):
+class Console(LinuxTest):
     """What goes through ttyS0 arrives, all of it and in order."""
 
     def test_output_is_intact(self):
@@ -44,7 +45,7 @@ class Console(GuestTest):
         self.assertIn('end reached', run.text)
 
 
-class Initrd(GuestTest):
+class Initrd(LinuxTest):
     """The initrd reaches the guest to its last byte."""
 
     def test_odd_size_keeps_the_last_byte(self):
@@ -76,7 +77,7 @@ class Initrd(GuestTest):
         return initramfs.archive()
 
 
-class CommandLine(GuestTest):
+class CommandLine(LinuxTest):
     """The kernel command line and init's arguments."""
 
     def test_init_gets_its_arguments_in_order(self):
@@ -97,11 +98,10 @@ class CommandLine(GuestTest):
 
     def test_command_line_at_the_limit(self):
         for image, protocol in (('bzImage', 'auto'), ('vmlinux', 'pvh'), ('vmlinux', 'linux64')):
-            with self.subTest(image=image, protocol=protocol):
-                run = self.at_length(COMMAND_LINE_LIMIT, image, '--set', f'kernel.protocol={protocol}')
-                self.check(run, 0, 'poweroff')
-                self.assertEqual(len(line(run, 'cmdline')), COMMAND_LINE_LIMIT, str(run))
-                self.assertTrue(line(run, 'cmdline').endswith('p'))
+            run = self.at_length(COMMAND_LINE_LIMIT, image, '--set', f'kernel.protocol={protocol}')
+            self.check(run, 0, 'poweroff')
+            self.assertEqual(len(line(run, 'cmdline')), COMMAND_LINE_LIMIT, str(run))
+            self.assertTrue(line(run, 'cmdline').endswith('p'))
 
     def test_command_line_one_too_long_is_refused(self):
         run = self.at_length(COMMAND_LINE_LIMIT + 1, 'bzImage')
@@ -109,7 +109,7 @@ class CommandLine(GuestTest):
         self.assertRegex(run.err, r'(?i)command line.*2047|2047.*command line')
 
 
-class Restart(GuestTest):
+class Restart(LinuxTest):
     """--on-reboot restart: reset in place."""
 
     def test_restarts_in_a_row(self):
@@ -128,6 +128,40 @@ class Restart(GuestTest):
         memory = {line for line in run.text.replace('\r', '').splitlines() if line.startswith('memory ')}
         self.assertEqual(len(memory), 1, f'the machine changed: {memory}')
         self.assertEqual(run.text.count('ready'), times + 1, str(run))
+
+
+class Pause(LinuxTest):
+    """Pause and resume over the control socket."""
+
+    def tick(self, vm):
+        """(the host's clock, the guest's uptime and wall clock)."""
+        vm.send(b'\n')
+        vm.wait_for('uptime ')
+        vm.wait_for(' end')
+        words = bytes(vm.out).decode().rpartition('uptime ')[2].split()
+        return time.monotonic(), float(words[0]), int(words[1]) - time.time()
+
+    def test_clock_is_right_after_pauses(self):
+        script = 'echo ready; while read -r line; do [ "$line" = q ] && break; ' \
+                 'echo "uptime $(cut -d" " -f1 /proc/uptime) $(date +%s) end"; done; dmesg > /dev/console; vmm-exit 3'
+        with Place() as place, linux_guest(script, '--name', 't', '-c', '2', env=place.env) as vm:
+            vm.wait_for('ready')
+            first = self.tick(vm)
+            for _ in range(200 if LONG else 30):
+                place.post('t', '/v1/pause')
+                place.post('t', '/v1/resume')
+            # A long pause is what watchdogs would complain of.
+            place.post('t', '/v1/pause')
+            time.sleep(25 if LONG else 12)
+            place.post('t', '/v1/resume')
+            last = self.tick(vm)
+            vm.send(b'q\n')
+            run = self.check(vm.wait(), 3, 'exit')
+        host, guest = last[0] - first[0], last[1] - first[1]
+        self.assertAlmostEqual(guest / host, 1, delta=0.05, msg=f'{first} {last}')
+        self.assertLess(abs(last[2] - first[2]), 2, f'the wall clock drifted: {first} {last}')
+        for words in ('soft lockup', 'rcu_preempt', 'unstable', 'hung task'):
+            self.assertNotIn(words, run.text)
 
 
 if __name__ == '__main__':

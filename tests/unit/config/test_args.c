@@ -14,7 +14,7 @@ Test(args, defaults__are_those_of_the_reference)
 	struct err err;
 
 	cr_assert_eq(test_run("-k|bz", &c, &request, &err), 0, "%s", err.msg);
-	cr_expect_str_eq(c.name, "vm");
+	cr_expect_null(c.name);
 	cr_expect_str_eq(c.kernel.path, "bz");
 	cr_expect_null(c.kernel.initrd);
 	cr_expect_null(c.kernel.append);

@@ -68,9 +68,9 @@ Test(config, print__leaves_out_what_is_not_given)
 
 Test(config, print__begins_with_the_version_and_ends_the_line)
 {
-	char *text = print_of("-k|bz");
+	char *text = print_of("-k|bz|--name|web");
 
-	cr_expect_eq(strncmp(text, "{\n  \"version\": 1,\n  \"name\": \"vm\",\n", 34), 0, "%s",
+	cr_expect_eq(strncmp(text, "{\n  \"version\": 1,\n  \"name\": \"web\",\n", 35), 0, "%s",
 		     text);
 	cr_expect_str_eq(text + strlen(text) - 3, "\n}\n");
 	free(text);

@@ -125,9 +125,17 @@ static int pipe_to(const char *command, const char *text)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+static void print_completion(FILE *out)
+{
+	static const struct config_command commands[] = {{"ps", "--quiet --json", false},
+							 {"stop", "--all --timeout", true}};
+
+	config_print_completion(commands, ARRAY_SIZE(commands), out);
+}
+
 Test(docs, completion__is_bash_and_names_every_flag)
 {
-	char *text = test_print(config_print_completion), want[64];
+	char *text = test_print(print_completion), want[64];
 
 	cr_expect_eq(pipe_to("bash -n", text), 0);
 	for (size_t i = 0; i < schema_n_rows; i++)
@@ -141,7 +149,7 @@ Test(docs, completion__is_bash_and_names_every_flag)
 /* The completion of the last of `words`, as bash would list it, must be `expected`. */
 static void expect_completion(const char *words, const char *expected)
 {
-	char *text = test_print(config_print_completion), *script = NULL;
+	char *text = test_print(print_completion), *script = NULL;
 
 	cr_assert_gt(asprintf(&script,
 			      "%s\nCOMP_WORDS=(%s)\nCOMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n_vmm\n"
@@ -156,8 +164,10 @@ static void expect_completion(const char *words, const char *expected)
 
 Test(docs, completion__offers_commands_flags_and_values)
 {
-	expect_completion("vmm ''", "run config selftest doctor version");
+	expect_completion("vmm ''", "run config selftest doctor version ps stop");
 	expect_completion("vmm config sch", "schema");
+	expect_completion("vmm stop --t", "--timeout");
+	expect_completion("vmm ps ''", "");
 	expect_completion("vmm run --kern", "--kernel --kernel-defaults");
 	expect_completion("vmm run --protocol ''", "auto linux64 pvh");
 	expect_completion("vmm run --protocol =", "auto linux64 pvh");
