@@ -2,7 +2,7 @@
 /*
  * Starts all processors of the MADT, counts them, then wakes all of them at once by one broadcast
  * and counts again. cpus=N is how many there must be. With race=1 all of them reset the machine at
- * once instead.
+ * once instead, with spin=1 all of them loop for ever.
  */
 #include "rt/smp.h"
 
@@ -44,6 +44,26 @@ static void reset_by_all(void)
 	ways_reset_acpi();
 }
 
+static _Noreturn void spin(void)
+{
+	for (;;)
+		__asm__ volatile("1: jmp 1b" : : : "memory");
+}
+
+static void on_spin_call(struct trap_frame *frame)
+{
+	(void)frame;
+	spin();
+}
+
+static void spin_all(void)
+{
+	idt_set(VECTOR_CALL, on_spin_call);
+	apic_ipi(0, IPI_FIXED | IPI_ALL_BUT_SELF | VECTOR_CALL);
+	print("ready\n");
+	spin();
+}
+
 static bool call_all(unsigned n)
 {
 	idt_set(VECTOR_CALL, on_call);
@@ -68,6 +88,8 @@ int guest_main(const struct pvh_start_info *info)
 	ok &= guest_check(started == expected, "each processor came up");
 	if (ok && args_number("race", 0))
 		reset_by_all();
+	if (ok && args_number("spin", 0))
+		spin_all();
 	ok = ok && guest_check(call_all(started), "each processor answered the broadcast");
 	print("answers %u\n", n_answers);
 	return guest_finish("smp", ok);

@@ -113,9 +113,19 @@ struct chr_client *chr_detach(struct chr_client *client);
 struct chr_stats chr_client_stats(const struct chr_client *client);
 unsigned chr_n_clients(const struct chr *chr);
 
+/* For output into a file that must not grow for ever: reached() is called on the loop's thread when
+ * `bytes` more have been written, again and again. Before chr_start(); NULL: no limit. */
+struct chr_limit {
+	uint64_t bytes;
+	void (*reached)(struct chr_limit *limit);
+};
+void chr_set_limit(struct chr *chr, struct chr_limit *limit);
+
 /* A line for people, such as "pty /dev/pts/3"; valid until chr_free(). */
 const char *chr_describe(const struct chr *chr);
 struct chr_stats chr_stats(const struct chr *chr);
+/* True for the one stream that has standard input and output. */
+bool chr_is_stdio(const struct chr *chr);
 /* True when stdio is a terminal that is now raw, so that Ctrl-C goes to the guest. */
 bool chr_is_raw(const struct chr *chr);
 

@@ -123,6 +123,11 @@ void chr_flush(struct chr *chr, unsigned timeout_ms)
 	chr_clients_flush(chr, deadline);
 }
 
+void chr_set_limit(struct chr *chr, struct chr_limit *limit)
+{
+	chr->out.limit = limit;
+}
+
 const char *chr_describe(const struct chr *chr)
 {
 	return chr->description;
@@ -135,6 +140,11 @@ struct chr_stats chr_stats(const struct chr *chr)
 		.dropped = atomic_load_explicit(&chr->out.dropped, memory_order_relaxed),
 		.received = atomic_load_explicit(&chr->in.received, memory_order_relaxed),
 	};
+}
+
+bool chr_is_stdio(const struct chr *chr)
+{
+	return chr->has_stdio;
 }
 
 bool chr_is_raw(const struct chr *chr)

@@ -125,6 +125,16 @@ static void trim_held(struct chr_out *out)
 	mutex_unlock(&out->lock);
 }
 
+static void count_written(struct chr_out *out, uint64_t n)
+{
+	count(&out->written, n);
+	out->since_limit += n;
+	if (out->limit && out->since_limit >= out->limit->bytes) {
+		out->since_limit = 0;
+		out->limit->reached(out->limit);
+	}
+}
+
 /*
  * Writes until the ring is empty (0), the reader would have to be waited for (-EAGAIN), or a whole
  * ring has gone out (1: there may be more, but the loop has others to serve). The bytes between
@@ -155,7 +165,7 @@ static int push(struct chr_out *out)
 			failed(out, (int)n);
 			return 0;
 		}
-		count(&out->written, (uint64_t)n);
+		count_written(out, (uint64_t)n);
 		budget -= (size_t)n;
 		mutex_lock(&out->lock);
 		chr_ring_drop(&out->ring, (size_t)n);

@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "backend/chr.h"
 #include "backend/chr_fd.h"
 #include "backend/chr_ring.h"
 #include "base/mutex.h"
@@ -48,6 +49,8 @@ struct chr_out {
 	bool complained;
 	/* The stream's end is gone: true when another may come (held), false for good (dead). */
 	bool (*lost)(struct chr_out *out);
+	struct chr_limit *limit; /* may be NULL */
+	uint64_t since_limit;	 /* bytes */
 };
 
 int chr_out_init(struct chr_out *out, const char *what) must_check;

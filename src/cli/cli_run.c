@@ -7,8 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/chr.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/console_log.h"
 #include "cli/crash.h"
 #include "cli/detach.h"
 #include "cli/run_home.h"
@@ -26,6 +28,7 @@ struct run {
 	struct run_report report;
 	struct run_home home;
 	struct detach detach;
+	struct console_log console_log; /* of a detached VM */
 	struct vm_resources res;
 	struct control *control;
 	struct vm *vm;
@@ -81,7 +84,9 @@ static int move_in(struct run *run)
 
 	run->report.home_result_fd = run->home.result_fd;
 	if (r == 0 && detached)
-		r = detach_streams(run->home.rundir.dir_fd, &run->err);
+		r = console_log_open(&run->console_log, run->home.rundir.dir_fd, &run->err);
+	if (r == 0 && detached)
+		r = detach_streams(run->console_log.fd, &run->err);
 	return r;
 }
 
@@ -98,6 +103,16 @@ static int open_control(struct run *run)
 	if (!options.rundir && !run->config.events)
 		return 0;
 	return control_open(&options, &run->control, &run->err);
+}
+
+/* Whichever of the streams is standard output writes to the console's log. */
+static void watch_console_log(struct run *run)
+{
+	struct chr *const streams[] = {run->res.console, run->res.serial, run->res.debugcon};
+
+	for (size_t i = 0; i < ARRAY_SIZE(streams); i++)
+		if (streams[i] && chr_is_stdio(streams[i]))
+			console_log_watch(&run->console_log, streams[i]);
 }
 
 /* Everything by path, and then nothing more. */
@@ -118,6 +133,8 @@ static int open_and_lock(struct run *run)
 	warn_of_software_kvm(run);
 	if (run->request.detach)
 		r = detach_errors_open(&run->detach, run->home.rundir.dir_fd, &run->err);
+	if (run->request.detach)
+		watch_console_log(run);
 	return r < 0 ? r : lock_down(run);
 }
 
@@ -289,11 +306,13 @@ int cli_run(int argc, char *const argv[])
 	crash_install();
 	run->home = RUN_HOME_NONE;
 	run->detach = DETACH_NONE;
+	run->console_log = CONSOLE_LOG_NONE;
 	run->res = (struct vm_resources){.host.fd = -1, .kernel.fd = -1, .initrd.fd = -1};
 	run->outcome.guest_exit = -1;
 	status = run_to_the_end(run, argc, argv);
 	vm_config_done(&run->config);
 	run_report_done(&run->report);
+	console_log_close(&run->console_log);
 	free(run);
 	return status;
 }

@@ -100,16 +100,12 @@ static int silence_input(struct err *err)
 	return 0;
 }
 
-int detach_streams(int dir_fd, struct err *err)
+int detach_streams(int out_fd, struct err *err)
 {
-	int fd, r = silence_input(err);
+	int r = silence_input(err);
 
-	if (r < 0)
-		return r;
-	fd = openat(dir_fd, RUNDIR_CONSOLE, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0)
-		r = err_set(err, -errno, "--detach: " RUNDIR_CONSOLE ": %s", strerror(errno));
-	(void)fd_close(fd);
+	if (r == 0 && dup2(out_fd, STDOUT_FILENO) < 0)
+		r = err_set(err, -errno, "--detach: standard output: %s", strerror(errno));
 	return r;
 }
 

@@ -26,8 +26,8 @@ struct detach {
  * status. -errno with a message. */
 int detach_fork(struct detach *detach, int *ret_status, struct err *err) must_check;
 
-/* The child, its state directory made: standard input from nothing, output to the console's log. */
-int detach_streams(int dir_fd, struct err *err) must_check;
+/* The child: standard input from nothing, output to out_fd (borrowed). */
+int detach_streams(int out_fd, struct err *err) must_check;
 /* Standard error to vmm's log, in two steps: the file before the lock-down, the change when the
  * machine is built and before main enters its role. */
 int detach_errors_open(struct detach *detach, int dir_fd, struct err *err) must_check;

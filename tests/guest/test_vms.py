@@ -115,6 +115,22 @@ class Detached(PlaceTest):
                               timeout=vmmtest.PATIENCE, check=False)
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"a\n", b""))
 
+    def test_the_console_log_is_bounded_and_keeps_the_end(self):
+        total = 5 << 19
+        done = self.place.vmm("run", "-D", "--name", "a", "-k", vmmtest.guest("exit"), "-m", "32M", "-a",
+                              "how=flood n=%d" % total)
+        self.assertEqual(done.returncode, 0, done)
+        self.assertEqual(self.place.vmm("wait", "a").returncode, 0)
+        sizes = [os.path.getsize(self.place.path("a", name)) for name in ("console.log", "console.log.1")]
+        self.assertLess(max(sizes), 3 << 19)
+        logged = self.ok("logs", "a").splitlines()
+        with open(self.place.path("a", "result.json"), encoding="utf-8") as file:
+            dropped = json.load(file)["console"]["dropped"]
+        numbers = [int(line[:8], 16) for line in logged if len(line) == 63]
+        self.assertGreater(len(numbers), (1 << 20) // 64 - 2)
+        if dropped == 0:  # a busy host may not keep up with the guest, which never waits
+            self.assertEqual(numbers, list(range(total // 64 - len(numbers), total // 64)))
+
     def test_pidfile_and_events(self):
         pidfile, events = self.place.path("..", "pid"), self.place.path("..", "events")
         self.place.detach("a", "exit", "how=ask", "--pidfile", pidfile, "--events", events)
