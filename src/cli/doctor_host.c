@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "cli/doctor_check.h"
 #include "cli/doctor_parse.h"
+#include "mm/cgroup.h"
 #include "sandbox/sandbox.h"
 #include "vhost/probe.h"
 
@@ -221,39 +222,17 @@ static void check_memlock(struct doctor_result *ret, struct doctor_facts *facts)
 			"/etc/security/limits.conf");
 }
 
-/* The least limit of a cgroup and those above it; dir is cut on the way up to the mount point. */
-static uint64_t cgroup_limit(char *dir, bool v1)
-{
-	size_t top = strlen(v1 ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup");
-	uint64_t least = UINT64_MAX;
-
-	while (strlen(dir) >= top) {
-		_cleanup_free_ char *path = NULL, *text = NULL;
-		uint64_t limit;
-
-		if (asprintf(&path, "%s/%s", dir, v1 ? "memory.limit_in_bytes" : "memory.max") < 0)
-			path = NULL;
-		text = path ? doctor_read(path) : NULL;
-		if (text && doctor_parse_limit(text, &limit) == 0 && limit < least)
-			least = limit;
-		*strrchr(dir, '/') = '\0';
-	}
-	return least;
-}
-
 static void check_cgroup(struct doctor_result *ret, struct doctor_facts *facts)
 {
-	_cleanup_free_ char *text = doctor_read("/proc/self/cgroup");
-	char dir[512], value[32];
+	char value[32];
 	bool v1 = false;
 	uint64_t limit;
 
 	(void)facts;
-	if (!text || doctor_parse_cgroup(text, dir, sizeof(dir), &v1) < 0) {
+	if (cgroup_memory_limit(&limit, &v1) < 0) {
 		doctor_say(ret, DOCTOR_INFO, "none", "no memory cgroup limits this process.");
 		return;
 	}
-	limit = cgroup_limit(dir, v1);
 	if (limit == UINT64_MAX) {
 		doctor_say(ret, DOCTOR_OK, "unlimited", "the memory cgroup (v%d) sets no limit.",
 			   v1 ? 1 : 2);

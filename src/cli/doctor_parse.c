@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/text.h"
-
 bool doctor_parse_cpu_flag(const char *cpuinfo, const char *flag)
 {
 	const char *line = strncmp(cpuinfo, "flags", 5) == 0 ? cpuinfo : strstr(cpuinfo, "\nflags");
@@ -42,71 +40,6 @@ int doctor_parse_choice(const char *text, char *ret, size_t len)
 	if (!close)
 		return -EINVAL;
 	return copy(open + 1, (size_t)(close - open - 1), ret, len);
-}
-
-int doctor_parse_limit(const char *text, uint64_t *ret_bytes)
-{
-	const uint64_t v1_unlimited = UINT64_C(0x7fffffffffff0000); /* of 64 KiB pages, or more */
-	char word[32];
-	uint64_t bytes;
-
-	if (copy(text, strcspn(text, "\n"), word, sizeof(word)) < 0)
-		return -EINVAL;
-	if (strcmp(word, "max") == 0) {
-		*ret_bytes = UINT64_MAX;
-		return 0;
-	}
-	if (text_parse_uint(word, &bytes) < 0)
-		return -EINVAL;
-	*ret_bytes = bytes >= v1_unlimited ? UINT64_MAX : bytes;
-	return 0;
-}
-
-/* Does the comma-separated list [start, start + n) hold the word? */
-static bool list_has(const char *list, size_t n, const char *word)
-{
-	size_t want = strlen(word);
-
-	for (const char *end = list + n; list < end;) {
-		size_t len = strcspn(list, ",:");
-
-		if (len == want && memcmp(list, word, len) == 0)
-			return true;
-		list += len + 1;
-	}
-	return false;
-}
-
-/* One line is ID:CONTROLLERS:PATH; v2's has ID 0 and no controllers (cgroups(7)). */
-int doctor_parse_cgroup(const char *text, char *ret_dir, size_t len, bool *ret_v1)
-{
-	const char *v2 = NULL, *v1 = NULL, *path;
-	int n;
-
-	for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
-		const char *controllers = line + strcspn(line, ":\n");
-		size_t size;
-
-		if (*controllers != ':')
-			continue;
-		controllers++;
-		size = strcspn(controllers, ":\n");
-		if (controllers[size] != ':')
-			continue;
-		if (list_has(controllers, size, "memory"))
-			v1 = controllers + size + 1;
-		else if (size == 0)
-			v2 = controllers + 1;
-	}
-	path = v1 ? v1 : v2;
-	if (!path)
-		return -ENOENT;
-	n = snprintf(ret_dir, len, "/sys/fs/cgroup%s%.*s", v1 ? "/memory" : "",
-		     (int)strcspn(path, "\n"), path);
-	if (n < 0 || (size_t)n >= len)
-		return -ENOSPC;
-	*ret_v1 = v1 != NULL;
-	return 0;
 }
 
 void doctor_landlock_gaps(int abi, char *ret, size_t len)

@@ -15,15 +15,6 @@ bool doctor_parse_cpu_flag(const char *cpuinfo, const char *flag);
 /* "always [madvise] never" -> "madvise". 0, -EINVAL without brackets, -ENOSPC. */
 int doctor_parse_choice(const char *text, char *ret, size_t len) must_check;
 
-/* A cgroup's limit: "max" and v1's page-rounded LONG_MAX are UINT64_MAX. 0 or -EINVAL. */
-int doctor_parse_limit(const char *text, uint64_t *ret_bytes) must_check;
-
-/*
- * The directory of this process's memory controller, from /proc/self/cgroup: v1 where the memory
- * controller is mounted so, else v2. 0, -ENOENT when there is none, -ENOSPC.
- */
-int doctor_parse_cgroup(const char *text, char *ret_dir, size_t len, bool *ret_v1) must_check;
-
 /* What a kernel with this ABI of Landlock leaves to seccomp alone, as a list; "" for nothing. */
 void doctor_landlock_gaps(int abi, char *ret, size_t len);
 

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "mm/cgroup.h"
 
 #ifndef MFD_HUGE_SHIFT
 #define MFD_HUGE_SHIFT 26
@@ -221,6 +222,22 @@ static uint64_t host_memory(void)
 	return ((uint64_t)info.totalram + info.totalswap) * info.mem_unit;
 }
 
+/* A guest that touches more than the cgroup allows is killed with its vmm. */
+static int check_cgroup(const struct mm_ram_opts *opts, struct err *err)
+{
+	uint64_t limit;
+	bool v1;
+
+	if (cgroup_memory_limit(&limit, &v1) < 0 || opts->size <= limit)
+		return 0;
+	return err_set(
+		err, -ENOMEM,
+		"--mem: %llu MiB is more than this process' memory cgroup allows (%llu MiB); "
+		"give a smaller --mem, or the cgroup a higher %s",
+		(unsigned long long)(opts->size >> 20), (unsigned long long)(limit >> 20),
+		v1 ? "memory.limit_in_bytes" : "memory.max");
+}
+
 int mm_ram_check(const struct mm_ram_opts *opts, struct err *err)
 {
 	uint64_t total = host_memory();
@@ -233,5 +250,5 @@ int mm_ram_check(const struct mm_ram_opts *opts, struct err *err)
 			       "give a smaller --mem",
 			       (unsigned long long)(opts->size >> 20),
 			       (unsigned long long)(total >> 20));
-	return 0;
+	return check_cgroup(opts, err);
 }

@@ -131,5 +131,37 @@ class HugePages(GuestTest):
         self.assertRegex(run.err, "(?i)multiple")
 
 
+class Cgroup(GuestTest):
+    """A limit that the guest would run into is told before anything starts."""
+
+    def setUp(self):
+        version1 = "/sys/fs/cgroup/memory"
+        top = version1 if os.path.isdir(version1) else "/sys/fs/cgroup"
+        self.group = os.path.join(top, "vmmtest-%d" % os.getpid())
+        try:
+            os.mkdir(self.group)
+        except OSError as e:
+            self.skipTest("no memory cgroup can be made here: " + e.strerror)
+        self.addCleanup(os.rmdir, self.group)
+        self.limit = "memory.limit_in_bytes" if top == version1 else "memory.max"
+        if not os.path.exists(os.path.join(self.group, self.limit)):
+            self.skipTest("the memory controller is not given to %s" % top)
+        self.write(self.limit, "100M")
+
+    def write(self, file, text):
+        with open(os.path.join(self.group, file), "w", encoding="ascii") as f:
+            f.write(text)
+
+    def enter(self):
+        self.write("cgroup.procs", "0")
+
+    def test_more_than_the_limit_is_refused(self):
+        run = vmmtest.run_guest("hello", "code=3", "-m", "128M", preexec=self.enter)
+        self.check(run, 125, "vmm_error")
+        self.assertIn("100 MiB", run.err)
+        self.assertIn(self.limit, run.err)
+        self.check(vmmtest.run_guest("hello", "code=3", "-m", "64M", preexec=self.enter), 3, "exit")
+
+
 if __name__ == "__main__":
     vmmtest.main()
