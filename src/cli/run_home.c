@@ -13,6 +13,9 @@
 #include "base/log.h"
 #include "machine/result.h"
 
+/* So long a killed VM without a name is shown by `vmm ps`, at least. */
+enum { SWEEP_AGE_S = 3600 };
+
 static int create(int dir_fd, const char *file, int *ret, struct err *err)
 {
 	int fd = openat(dir_fd, file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -57,7 +60,8 @@ static int name_it(struct vm_config *config)
 }
 
 /* A name that is taken is an error whatever was asked for. */
-static int claim(struct run_home *home, const struct vm_config *config, struct err *err)
+static int claim(struct run_home *home, const struct vm_config *config, bool own_name,
+		 struct err *err)
 {
 	struct err why = {0};
 	int r;
@@ -67,6 +71,8 @@ static int claim(struct run_home *home, const struct vm_config *config, struct e
 	r = rundir_claim(config->name, &home->rundir, &why);
 	if (r == 0) {
 		home->claimed = true;
+		if (own_name)
+			rundir_sweep(SWEEP_AGE_S);
 		return fill(home, config, err);
 	}
 	if (r != -EEXIST && config->control == CONFIG_CONTROL_AUTO && !home->keep) {
@@ -90,12 +96,13 @@ static int open_pidfile(struct run_home *home, const char *path, struct err *err
 
 int run_home_make(struct run_home *home, struct vm_config *config, bool keep, struct err *err)
 {
+	bool own_name = !config->name;
 	int r = name_it(config);
 
 	if (r < 0)
 		return err_set(err, r, "out of memory");
 	home->keep = keep;
-	r = claim(home, config, err);
+	r = claim(home, config, own_name, err);
 	return r < 0 ? r : open_pidfile(home, config->pidfile, err);
 }
 

@@ -69,6 +69,13 @@ void rundir_remove(struct rundir *rd);
 /* Closes the descriptors: the VM counts as dead from now on. */
 void rundir_release(struct rundir *rd);
 
+/*
+ * Removes what VMs in the foreground without a name of their own left when they were killed, if
+ * they began age_s seconds ago or earlier: nobody will use their names again. What can't be removed
+ * stays.
+ */
+void rundir_sweep(uint64_t age_s);
+
 /* ---- from outside ---- */
 
 struct rundir_entry {

@@ -635,3 +635,36 @@ Test(rundir, what_is_no_socket_is_not_connected_to)
 	cr_assert_eq(close(listener), 0);
 	cr_assert_eq(rundir_connect(rd.dir_fd, RUNDIR_FD_SOCKET), -ECONNREFUSED);
 }
+
+static void make_dead(const char *name, bool detached)
+{
+	char file[64];
+
+	(void)snprintf(file, sizeof(file), "%s", name);
+	cr_assert_eq(mkdir(at(file), 0700), 0);
+	(void)snprintf(file, sizeof(file), "%s/lock", name);
+	write_file(file, "1\n");
+	(void)snprintf(file, sizeof(file), "%s/console.log", name);
+	if (detached)
+		write_file(file, "");
+}
+
+Test(rundir, a_sweep_takes_dead_ones_that_nobody_named_and_no_others)
+{
+	struct rundir rd, alive;
+
+	claim("a", &rd);
+	claim("vm-77", &alive);
+	make_dead("vm-11", false);
+	make_dead("vm-12", true);
+	make_dead("vm-x1", false);
+	make_dead("web", false);
+	rundir_sweep(3600);
+	cr_expect(exists("vm-11"), "it is not old enough");
+	rundir_sweep(0);
+	cr_expect_not(exists("vm-11"));
+	cr_expect(exists("vm-12") && exists("vm-x1") && exists("web"));
+	cr_expect(exists("a") && exists("vm-77"), "a living one is gone");
+	rundir_release(&rd);
+	rundir_release(&alive);
+}
