@@ -103,8 +103,9 @@ struct chr_client_watcher {
 	void (*hung_up)(struct chr_client_watcher *watcher);
 };
 enum { CHR_MAX_CLIENTS = 8 };
-/* Takes fd over, also when it fails: a socket, pipe or file. -EBUSY when CHR_MAX_CLIENTS are
- * there. */
+/* Takes fd over, also when it fails: a socket, terminal, pipe or file. O_NONBLOCK is set on a
+ * terminal and a pipe (and so on every copy of the descriptor), since their write(2) would wait for
+ * a reader that has stopped. -EBUSY when CHR_MAX_CLIENTS are there. */
 int chr_attach(struct chr *chr, int fd, bool input, struct chr_client_watcher *watcher,
 	       struct chr_client **ret) must_check;
 /* Writes out what it can without waiting and closes fd. NULL-safe; returns NULL. chr_free() does it

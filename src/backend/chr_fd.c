@@ -48,14 +48,23 @@ struct chr_fd chr_fd_inherit(int fd, int flags)
 	return (struct chr_fd){.fd = fd, .how = CHR_FD_POLL};
 }
 
+static bool set_nonblock(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
+}
+
 struct chr_fd chr_fd_adopt(int fd)
 {
 	struct chr_fd ret = {.fd = fd, .how = CHR_FD_POLL, .owned = true};
 	struct stat st;
 
-	if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
+	if (fstat(fd, &st) < 0)
+		return ret;
+	if (S_ISSOCK(st.st_mode))
 		ret.how = CHR_FD_SOCKET;
-	else if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+	else if (S_ISREG(st.st_mode) || set_nonblock(fd))
 		ret.how = CHR_FD_PLAIN;
 	return ret;
 }

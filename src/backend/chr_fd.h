@@ -4,7 +4,9 @@
  * their open file description with other processes (the shell, the next command of a pipe), so
  * O_NONBLOCK is never set on one: a terminal or a pipe is opened anew through /proc/self/fd, a
  * socket is asked per call with MSG_DONTWAIT, and where opening anew is refused each small access
- * is preceded by poll(2).
+ * is preceded by poll(2). One that we were given on purpose gets O_NONBLOCK, which its giver's
+ * copies then have, too: poll(2) says that a terminal or a pipe has room for something, and
+ * write(2) waits all the same when it has less than that.
  */
 #ifndef VMM_BACKEND_CHR_FD_H
 #define VMM_BACKEND_CHR_FD_H
@@ -16,7 +18,7 @@
 #include "base/compiler.h"
 
 enum chr_fd_how {
-	CHR_FD_PLAIN,  /* opened by us with O_NONBLOCK, or a regular file */
+	CHR_FD_PLAIN,  /* has O_NONBLOCK, or is a regular file */
 	CHR_FD_SOCKET, /* MSG_DONTWAIT */
 	CHR_FD_POLL,   /* blocking: poll first, then little at a time */
 };
@@ -34,7 +36,10 @@ struct chr_fd {
  * the lock-down. A descriptor that is not open gives CHR_FD_NONE.
  */
 struct chr_fd chr_fd_inherit(int fd, int flags);
-/* A descriptor that we were given and own. Opens nothing, so also after the lock-down. */
+/*
+ * A descriptor that we were given and own: O_NONBLOCK is set on it, unless it is a socket or a
+ * regular file. Opens nothing, so also after the lock-down.
+ */
 struct chr_fd chr_fd_adopt(int fd);
 /* A second descriptor for the same stream, so that both directions can be watched apart. */
 int chr_fd_dup(const struct chr_fd *fd, struct chr_fd *ret) must_check;

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/log.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 
 static struct {
-	int fd;
+	atomic_int fd;
 	atomic_int level;
 } log_state = {.fd = STDERR_FILENO, .level = LOG_WARN};
 
@@ -19,8 +22,21 @@ static const char *const level_names[] = {[LOG_ERROR] = "error: ",
 
 void log_init(int fd, enum log_level level)
 {
-	log_state.fd = fd;
+	atomic_store_explicit(&log_state.fd, fd, memory_order_relaxed);
 	log_set_level(level);
+}
+
+int log_take_over(int fd, int *slot)
+{
+	if (*slot < 0) {
+		*slot = fd;
+	} else if (*slot != fd) {
+		if (dup3(fd, *slot, O_CLOEXEC) < 0)
+			return -errno;
+		(void)fd_close(fd);
+	}
+	atomic_store_explicit(&log_state.fd, *slot, memory_order_relaxed);
+	return 0;
 }
 
 void log_set_level(enum log_level level)
@@ -35,7 +51,7 @@ bool log_enabled(enum log_level level)
 
 int log_fd(void)
 {
-	return log_state.fd;
+	return atomic_load_explicit(&log_state.fd, memory_order_relaxed);
 }
 
 void log_line(enum log_level level, const char *fmt, ...)
@@ -57,7 +73,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 		used = (int)sizeof(line) - 3;
 	line[used++] = '\n';
 	/* Nowhere to report a log that can't be written. */
-	if (write(log_state.fd, line, (size_t)used) < 0)
+	if (write(log_fd(), line, (size_t)used) < 0)
 		return;
 }
 

@@ -21,7 +21,15 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 void log_init(int fd, enum log_level level);
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
+/* Async-signal-safe. */
 int log_fd(void);
+/*
+ * Lines go to fd from now on, while other threads log. *slot, -1 at first, is the descriptor number
+ * that all files share which come this way: a later one is put in its place, so that no thread ever
+ * writes to a number that is closed. Takes fd over; on failure (-errno) it is still the caller's
+ * and nothing has changed. One thread.
+ */
+int log_take_over(int fd, int *slot) must_check;
 
 void log_line(enum log_level level, const char *fmt, ...) printf_like(2, 3);
 

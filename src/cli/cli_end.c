@@ -32,6 +32,25 @@ static void note_end(struct vm_ref *vm)
 	json_decref(result);
 }
 
+/* As vm_ref_ask(), but one that is busy (-EAGAIN) is asked again for a while: it is alive. */
+static int ask_patiently(struct vm_ref *vm, const char *method, const char *target,
+			 const char *body, json_t **ret, struct err *err)
+{
+	uint64_t end_ns = clock_now_ns() + PATIENCE_NS;
+	struct err said;
+	int r, ended;
+
+	do {
+		said = (struct err){0};
+		r = vm_ref_ask(vm, method, target, body, ret, &said);
+		if (r != -EAGAIN || clock_now_ns() >= end_ns)
+			break;
+		/* Of one that has ended the next try says so. */
+		ended = rundir_wait_dead(vm->dir_fd, 50 * NS_PER_MS, NULL);
+	} while (ended == 0 || ended == -ETIMEDOUT);
+	return r < 0 ? err_set(err, r, "%s", said.msg) : 0;
+}
+
 /* ---- kill ---- */
 
 /* It has been told to end, or does not listen. */
@@ -41,9 +60,8 @@ static void end_by_force(struct vm_ref *vm, bool listens)
 		return;
 	if (vm_ref_sigkill(vm, &vm->err) == 0 &&
 	    rundir_wait_dead(vm->dir_fd, PATIENCE_NS, NULL) < 0)
-		(void)err_set(&vm->err, -ETIMEDOUT,
-			      "the VM \"%s\": process %d does not end, even by SIGKILL",
-			      vm->entry.name, (int)vm->entry.pid);
+		(void)err_set(&vm->err, -ETIMEDOUT, "the VM \"%s\" does not end, even by SIGKILL",
+			      vm->entry.name);
 }
 
 static void kill_vm(struct vm_ref *vm)
@@ -54,7 +72,7 @@ static void kill_vm(struct vm_ref *vm)
 	if (!vm_ref_is_alive(vm))
 		return;
 	/* Of one that ends at once the answer may be lost; what counts is the end. */
-	r = vm_ref_ask(vm, "POST", "/v1/kill", NULL, &answer, NULL);
+	r = ask_patiently(vm, "POST", "/v1/kill", NULL, &answer, NULL);
 	json_decref(answer);
 	end_by_force(vm, r == 0 || r == -ECONNRESET || r == -ESRCH);
 }
@@ -79,14 +97,14 @@ int cli_kill(const struct cli_options *options)
 
 /* ---- stop ---- */
 
-static uint64_t grace_of(const struct cli_options *options, const struct vm_ref *vm)
+static uint64_t grace_of(const struct cli_options *options, struct vm_ref *vm)
 {
 	json_t *config = NULL, *value;
 	uint64_t ns = USUAL_GRACE_NS;
 
 	if (option_given(options, OPTION_TIMEOUT))
 		return options->timeout_ns;
-	if (vm_ref_ask(vm, "GET", "/v1/config", NULL, &config, NULL) < 0)
+	if (ask_patiently(vm, "GET", "/v1/config", NULL, &config, NULL) < 0)
 		return ns;
 	value = json_object_get(config, "stop_timeout");
 	if (json_is_integer(value) && json_integer_value(value) >= 0)
@@ -105,8 +123,8 @@ static int post_stop(const struct cli_options *options, struct vm_ref *vm, struc
 
 	(void)snprintf(body, sizeof(body), "{\"timeout\": \"%s\"}",
 		       text_format_duration(options->timeout_ns, text, sizeof(text)));
-	r = vm_ref_ask(vm, "POST", "/v1/stop", option_given(options, OPTION_TIMEOUT) ? body : NULL,
-		       &answer, err);
+	r = ask_patiently(vm, "POST", "/v1/stop",
+			  option_given(options, OPTION_TIMEOUT) ? body : NULL, &answer, err);
 	if (r < 0)
 		return r;
 	(void)json_object_update(vm->answer, answer);
@@ -125,11 +143,11 @@ static void stop_step(const struct cli_options *options, struct vm_ref *vm)
 		return;
 	r = post_stop(options, vm, &err);
 	/* One that does not listen is ended by force when its time is up, as one that does not
-	 * shut down. */
-	if (r < 0 && r != -ETIMEDOUT && r != -ECONNRESET && r != -ESRCH)
-		(void)err_set(&vm->err, r, "%s", err.msg);
-	if (r == -ETIMEDOUT && option_given(options, OPTION_NO_WAIT))
+	 * shut down; not one that says that it is busy. */
+	if (r == -EAGAIN || (r == -ETIMEDOUT && option_given(options, OPTION_NO_WAIT)))
 		(void)err_set(&vm->err, r, "%s; `vmm kill` ends it", err.msg);
+	else if (r < 0 && r != -ETIMEDOUT && r != -ECONNRESET && r != -ESRCH)
+		(void)err_set(&vm->err, r, "%s", err.msg);
 	if (option_given(options, OPTION_NO_WAIT) || vm->err.code)
 		return;
 	grace_ns = r == -ETIMEDOUT ? USUAL_GRACE_NS : grace_of(options, vm);
@@ -140,10 +158,14 @@ static void await_stop_step(const struct cli_options *options, struct vm_ref *vm
 {
 	uint64_t now_ns = clock_now_ns();
 	uint64_t left_ns = vm->deadline_ns > now_ns ? vm->deadline_ns - now_ns : 1;
+	struct err err = {0};
+	int r = rundir_wait_dead(vm->dir_fd, left_ns, &err);
 
 	(void)options;
-	if (rundir_wait_dead(vm->dir_fd, left_ns, NULL) < 0)
+	if (r == -ETIMEDOUT)
 		kill_vm(vm);
+	else if (r < 0)
+		(void)err_set(&vm->err, r, "the VM \"%s\": %s", vm->entry.name, err.msg);
 	note_end(vm);
 }
 

@@ -133,21 +133,122 @@ static bool take_log(void *arg, const char *bytes, size_t n)
 	return fflush(stdout) == 0;
 }
 
-/* From where the descriptor is to the end of the file. */
-static int copy_file(int fd, struct log_out *out)
+/*
+ * A log file on its way to the user. When console.log is full, vmm (console_log.c) copies it over
+ * console.log.1 and then cuts it to nothing, in place. So a copy that is finished is longer than
+ * the file, until that is full again; one that is not finished is not, and says nothing new.
+ */
+struct tail {
+	const struct vm_ref *vm;
+	const char *name;
+	struct log_out *out;
+	int fd, old_fd;	 /* old_fd: the copy, -1: none */
+	off_t at;	 /* what of fd has been shown */
+	struct stat old; /* the copy when the file began that fd has now */
+	char bytes[8192];
+};
+
+static bool is_unchanged(const struct stat *a, const struct stat *b)
 {
-	char bytes[2048];
+	return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* Both files at one moment. No copy is an empty one. */
+static int look(const struct tail *tail, struct stat *ret_file, struct stat *ret_old)
+{
+	struct stat before = {0};
+
+	*ret_old = before;
+	do {
+		if (tail->old_fd >= 0 && fstat(tail->old_fd, &before) < 0)
+			return -errno;
+		if (fstat(tail->fd, ret_file) < 0)
+			return -errno;
+		if (tail->old_fd >= 0 && fstat(tail->old_fd, ret_old) < 0)
+			return -errno;
+	} while (!is_unchanged(&before, ret_old));
+	return 0;
+}
+
+/* 1 when what was shown is no longer the beginning of the file, 0, or -errno. */
+static int was_cut(const struct tail *tail, struct stat *ret_old)
+{
+	struct stat file;
+	int r = look(tail, &file, ret_old);
+
+	if (r < 0)
+		return r;
+	return file.st_size < tail->at ||
+	       (!is_unchanged(ret_old, &tail->old) && file.st_size < ret_old->st_size);
+}
+
+static ssize_t read_piece(struct tail *tail, int fd)
+{
 	ssize_t n;
 
-	while ((n = read(fd, bytes, sizeof(bytes))) != 0) {
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (!take_log(out, bytes, (size_t)n))
-			return -EPIPE;
-	}
+	do
+		n = pread(fd, tail->bytes, sizeof(tail->bytes), tail->at);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+static int show_piece(struct tail *tail, ssize_t n)
+{
+	if (!take_log(tail->out, tail->bytes, (size_t)n))
+		return -EPIPE;
+	tail->at += n;
 	return 0;
+}
+
+/* What was not shown before the cut, as far as it is not overwritten meanwhile; then the new file
+ * from its beginning. */
+static int pass_cut(struct tail *tail, const struct stat *old)
+{
+	bool same = !is_unchanged(old, &tail->old);
+	ssize_t n = 0;
+	int r = 0;
+
+	while (r == 0 && same && (n = read_piece(tail, tail->old_fd)) > 0) {
+		struct stat now;
+
+		same = fstat(tail->old_fd, &now) == 0 && is_unchanged(old, &now);
+		if (same)
+			r = show_piece(tail, n);
+	}
+	tail->at = 0;
+	tail->old = *old;
+	return n < 0 ? (int)n : r;
+}
+
+/* 1, or 0 when there is no more for now. */
+static int show_more(struct tail *tail)
+{
+	struct stat old;
+	int r = was_cut(tail, &old);
+	ssize_t n;
+
+	if (r < 0)
+		return r;
+	if (r > 0)
+		return (r = pass_cut(tail, &old)) < 0 ? r : 1;
+	n = read_piece(tail, tail->fd);
+	if (n <= 0)
+		return (int)n;
+	/* Cut since then: these bytes may be the new file's. */
+	r = was_cut(tail, &old);
+	if (r == 0)
+		r = show_piece(tail, n);
+	return r < 0 ? r : 1;
+}
+
+static int show_all(struct tail *tail)
+{
+	int r;
+
+	while ((r = show_more(tail)) > 0)
+		;
+	return r;
 }
 
 static bool is_same_file(int a, int b)
@@ -158,61 +259,70 @@ static bool is_same_file(int a, int b)
 	       one.st_dev == other.st_dev;
 }
 
-/* A new file of that name: the log has been cut, and the old one is read out first. */
-static int switch_file(const struct vm_ref *vm, const char *name, int fd, struct log_out *out)
+/* A new file of that name, as a tool that rotates logs makes it: the old one is read out first. */
+static int switch_file(struct tail *tail)
 {
-	int next = rundir_open(vm->dir_fd, name);
+	int next = rundir_open(tail->vm->dir_fd, tail->name);
 	int r;
 
-	if (next < 0 || is_same_file(fd, next)) {
+	if (next < 0 || is_same_file(tail->fd, next)) {
 		(void)fd_close(next);
-		return fd;
+		return 0;
 	}
-	r = copy_file(fd, out);
-	(void)fd_close(fd);
-	if (r < 0) {
-		(void)fd_close(next);
-		return r;
-	}
-	return next;
+	r = show_all(tail);
+	(void)fd_close(tail->fd);
+	tail->fd = next;
+	tail->at = 0;
+	return r < 0 ? r : show_all(tail);
 }
 
-/* Looks at the file ten times a second, and once more after the end. Owns fd. */
-static int follow_file(const struct vm_ref *vm, const char *name, int fd, struct log_out *out)
+/* Looks at the file ten times a second, and once more after the end. */
+static int follow(struct tail *tail)
 {
 	bool ended = false;
 	int r = 0;
 
 	while (r == 0 && !ended) {
-		ended = rundir_wait_dead(vm->dir_fd, 100 * NS_PER_MS, NULL) == 0;
-		r = copy_file(fd, out);
-		if (r == 0) {
-			fd = switch_file(vm, name, fd, out);
-			r = fd < 0 ? fd : copy_file(fd, out);
-		}
+		ended = rundir_wait_dead(tail->vm->dir_fd, 100 * NS_PER_MS, NULL) == 0;
+		r = show_all(tail);
+		if (r == 0)
+			r = switch_file(tail);
 	}
-	(void)fd_close(fd);
 	return r;
+}
+
+/* `old_name` NULL: the file is never cut. */
+static int open_tail(struct tail *tail, const char *old_name)
+{
+	tail->fd = rundir_open(tail->vm->dir_fd, tail->name);
+	tail->old_fd = -1;
+	if (tail->fd < 0)
+		return tail->fd;
+	if (old_name)
+		tail->old_fd = rundir_open(tail->vm->dir_fd, old_name);
+	return 0;
 }
 
 static int show_files(const struct cli_options *options, const struct vm_ref *vm,
 		      struct log_out *out)
 {
 	bool console = !option_given(options, OPTION_VMM_LOG);
-	const char *name = console ? RUNDIR_CONSOLE : RUNDIR_LOG;
-	int old = console ? rundir_open(vm->dir_fd, RUNDIR_CONSOLE_OLD) : -ENOENT;
-	int fd = rundir_open(vm->dir_fd, name), r = 0;
+	_cleanup_free_ struct tail *tail = calloc(1, sizeof(*tail));
+	int r;
 
-	if (old >= 0) {
-		/* Cut between the two calls: what was opened as the new one is the old one. */
-		r = is_same_file(old, fd) ? 0 : copy_file(old, out);
-		(void)fd_close(old);
-	}
-	if (r == 0)
-		r = fd < 0 ? fd : copy_file(fd, out);
+	if (!tail)
+		return -ENOMEM;
+	tail->vm = vm;
+	tail->name = console ? RUNDIR_CONSOLE : RUNDIR_LOG;
+	tail->out = out;
+	r = open_tail(tail, console ? RUNDIR_CONSOLE_OLD : NULL);
+	if (r < 0)
+		return r;
+	r = show_all(tail);
 	if (r == 0 && option_given(options, OPTION_FOLLOW))
-		return follow_file(vm, name, fd, out);
-	(void)fd_close(fd);
+		r = follow(tail);
+	(void)fd_close(tail->old_fd);
+	(void)fd_close(tail->fd);
 	return r;
 }
 

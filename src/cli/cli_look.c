@@ -48,20 +48,21 @@ static json_t *or_null(json_t *borrowed)
 	return borrowed ? json_incref(borrowed) : json_null();
 }
 
-static const char *state_of(const json_t *info, bool alive)
+/* Of a living one; code is that of ask_info(). Who says that it is busy runs. */
+static const char *state_of(const json_t *info, int code)
 {
 	const char *state = json_string_value(json_object_get(info, "state"));
 
-	if (!alive)
-		return "dead";
+	if (code == -EAGAIN)
+		return "running";
 	return state ? state : "unknown";
 }
 
 /* What ps and status say of a living one. */
-static json_t *describe_living(const struct vm_ref *vm, json_t *info)
+static json_t *describe_living(const struct vm_ref *vm, json_t *info, int code)
 {
 	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:n}", "name", vm->entry.name,
-			 "state", state_of(info, true), "alive", 1, "pid",
+			 "state", state_of(info, code), "alive", 1, "pid",
 			 vm->entry.pid ? json_integer(vm->entry.pid) : json_null(), "uptime_ms",
 			 or_null(json_object_get(info, "uptime_ms")), "cpus",
 			 or_null(json_object_get(info, "cpus")), "memory",
@@ -84,7 +85,7 @@ static json_t *describe_dead(const struct vm_ref *vm)
 	json_t *config = read_config(vm), *result = vm_ref_result(vm), *o;
 
 	o = json_pack("{s:s, s:s, s:b, s:n, s:n, s:o, s:o, s:o}", "name", vm->entry.name, "state",
-		      state_of(NULL, false), "alive", 0, "pid", "uptime_ms", "cpus",
+		      "dead", "alive", 0, "pid", "uptime_ms", "cpus",
 		      or_null(json_object_get(json_object_get(config, "cpus"), "boot")), "memory",
 		      memory_of(config), "result", or_null(result));
 	json_decref(config);
@@ -101,7 +102,7 @@ static json_t *describe(const struct vm_ref *vm)
 		return describe_dead(vm);
 	info = ask_info(vm, &code);
 	/* It ended while we asked. */
-	o = !info && !vm_ref_is_alive(vm) ? describe_dead(vm) : describe_living(vm, info);
+	o = !info && !vm_ref_is_alive(vm) ? describe_dead(vm) : describe_living(vm, info, code);
 	json_decref(info);
 	return o;
 }
@@ -113,12 +114,13 @@ static json_t *describe_all(const struct rundir_entry *list, unsigned n)
 	json_t *array = json_array();
 
 	for (unsigned i = 0; i < n; i++) {
-		struct vm_ref vm;
+		struct vm_ref vm = {.entry = list[i], .dir_fd = -1, .result_fd = -1};
+		int r = vm_ref_open(list[i].name, &vm, NULL);
 
-		/* Gone since: its directory went with it. */
-		if (vm_ref_open(list[i].name, &vm, NULL) < 0)
+		if (r == -ENOENT) /* Gone since: its directory went with it. */
 			continue;
-		(void)json_array_append_new(array, describe(&vm));
+		(void)json_array_append_new(array,
+					    r < 0 ? describe_living(&vm, NULL, r) : describe(&vm));
 		vm_ref_done(&vm);
 	}
 	return array;
@@ -220,7 +222,7 @@ static int status_code(const json_t *vm)
 
 static void print_status(const char *name, const json_t *vm, int code)
 {
-	uint64_t uptime = (uint64_t)json_integer_value(json_object_get(vm, "uptime_ms"));
+	json_t *uptime = json_object_get(vm, "uptime_ms");
 	int pid = (int)json_integer_value(json_object_get(vm, "pid"));
 	char text[64];
 
@@ -231,10 +233,14 @@ static void print_status(const char *name, const json_t *vm, int code)
 			     vm_result_text(json_object_get(vm, "result"), text, sizeof(text)));
 	else if (code == STATUS_UNKNOWN)
 		(void)printf("%s: process %d lives but does not answer\n", name, pid);
+	else if (!json_is_integer(uptime))
+		(void)printf("%s: running, too busy to say more (process %d)\n", name, pid);
 	else
-		(void)printf("%s: %s for %s (process %d)\n", name,
-			     json_string_value(json_object_get(vm, "state")),
-			     table_duration(uptime, text, sizeof(text)), pid);
+		(void)printf(
+			"%s: %s for %s (process %d)\n", name,
+			json_string_value(json_object_get(vm, "state")),
+			table_duration((uint64_t)json_integer_value(uptime), text, sizeof(text)),
+			pid);
 }
 
 int cli_status(const struct cli_options *options)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "backend/chr.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/console_log.h"
@@ -28,6 +29,7 @@ struct run {
 	struct run_report report;
 	struct run_home home;
 	struct detach detach;
+	int events_fd;			/* of --events fd:N; -1 */
 	struct console_log console_log; /* of a detached VM */
 	struct vm_resources res;
 	struct control *control;
@@ -82,7 +84,7 @@ static int move_in(struct run *run)
 	int r = run_home_make(&run->home, &run->config, detached && !run->request.remove,
 			      &run->err);
 
-	run->report.home_result_fd = run->home.result_fd;
+	run_report_set_home(&run->report, run->home.result_fd);
 	if (r == 0 && detached)
 		r = console_log_open(&run->console_log, run->home.rundir.dir_fd, &run->err);
 	if (r == 0 && detached)
@@ -95,6 +97,7 @@ static int open_control(struct run *run)
 	struct control_options options = {
 		.config = &run->config,
 		.rundir = run->home.claimed ? &run->home.rundir : NULL,
+		.events_fd = run->events_fd,
 		.detached = run->request.detach,
 		.start_ns = run->report.start_ns,
 		.start_unix_ms = run->report.start_unix_ms,
@@ -118,8 +121,12 @@ static void watch_console_log(struct run *run)
 /* Everything by path, and then nothing more. */
 static int open_and_lock(struct run *run)
 {
-	int r = move_in(run);
+	int r;
 
+	/* From here on the loop answers signals, so that none of them leaves anything behind; until
+	 * now they had their usual effect. */
+	vm_block_signals();
+	r = move_in(run);
 	if (r == 0)
 		r = vm_resources_open(&run->config, false, &run->res, &run->err);
 	run->report.kvm_api = run->res.host.api;
@@ -127,8 +134,6 @@ static int open_and_lock(struct run *run)
 		r = open_control(run);
 	if (r < 0)
 		return r;
-	/* From here on the loop answers signals; until now they had their usual effect. */
-	vm_block_signals();
 	announce_streams(run);
 	warn_of_software_kvm(run);
 	if (run->request.detach)
@@ -229,6 +234,8 @@ static int parse(struct run *run, int argc, char *const argv[])
 		r = err_set(&run->err, -EINVAL,
 			    "--detach: a VM in the background can only be reached by its control "
 			    "socket: leave out --control off");
+	if (r == 0)
+		r = control_take_fd(run->config.events, &run->events_fd, &run->err);
 	if (r < 0)
 		run_report_open_anyway(&run->report, &run->config, argc, argv);
 	return r;
@@ -271,6 +278,7 @@ static bool leave_to_child(struct run *run, int *ret)
 	if (!request->detach || request->help || request->print_config || request->dry_run)
 		return false;
 	*ret = EXIT_VMM_ERROR;
+	run->detach.keep_fd = run->events_fd;
 	switch (detach_fork(&run->detach, ret, &run->err)) {
 	case 0:
 		return false;
@@ -306,6 +314,7 @@ int cli_run(int argc, char *const argv[])
 	crash_install();
 	run->home = RUN_HOME_NONE;
 	run->detach = DETACH_NONE;
+	run->events_fd = -1;
 	run->console_log = CONSOLE_LOG_NONE;
 	run->res = (struct vm_resources){.host.fd = -1, .kernel.fd = -1, .initrd.fd = -1};
 	run->outcome.guest_exit = -1;
@@ -313,6 +322,7 @@ int cli_run(int argc, char *const argv[])
 	vm_config_done(&run->config);
 	run_report_done(&run->report);
 	console_log_close(&run->console_log);
+	(void)fd_close(run->events_fd);
 	free(run);
 	return status;
 }

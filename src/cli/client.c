@@ -239,14 +239,15 @@ int client_do_on(int fd, const struct client_request *request, struct client_rep
 static int connect_patiently(int dir_fd, unsigned timeout_ms)
 {
 	uint64_t end_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
-	int fd;
+	int fd, r;
 
 	for (;;) {
 		fd = rundir_connect(dir_fd, RUNDIR_SOCKET);
 		if (fd != -ENOENT && fd != -ECONNREFUSED)
 			return fd;
-		if (rundir_wait_dead(dir_fd, 10 * NS_PER_MS, NULL) == 0)
-			return -ESRCH;
+		r = rundir_wait_dead(dir_fd, 10 * NS_PER_MS, NULL);
+		if (r != -ETIMEDOUT)
+			return r < 0 ? r : -ESRCH;
 		if (clock_now_ns() >= end_ns)
 			return -ETIMEDOUT;
 	}

@@ -13,7 +13,7 @@
 #include "machine/result.h"
 #include "sandbox/sandbox.h"
 
-static atomic_int crash_result_fd = -1;
+static atomic_int crash_result_fd = -1, crash_home_fd = -1;
 
 static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGXCPU};
 
@@ -23,6 +23,16 @@ static void say(const char *text)
 		return;
 }
 
+static void write_results(int sig)
+{
+	int home_fd = atomic_load(&crash_home_fd);
+
+	result_write_crash(atomic_load(&crash_result_fd), sig);
+	if (home_fd >= 0)
+		(void)lseek(home_fd, 0, SEEK_SET);
+	result_write_crash(home_fd, sig);
+}
+
 static void on_crash(int sig)
 {
 	chr_restore_terminal();
@@ -30,7 +40,7 @@ static void on_crash(int sig)
 		say("vmm: error: the host could not give the guest's memory (out of memory, or no "
 		    "huge page "
 		    "left)\n");
-	result_write_crash(atomic_load(&crash_result_fd), sig);
+	write_results(sig);
 	/* SA_RESETHAND has put the default back: the signal ends the process when this returns. */
 	(void)raise(sig);
 }
@@ -39,7 +49,7 @@ static void on_crash(int sig)
 static void on_sandbox_death(void)
 {
 	chr_restore_terminal();
-	result_write_crash(atomic_load(&crash_result_fd), SIGSYS);
+	write_results(SIGSYS);
 }
 
 void crash_install(void)
@@ -53,7 +63,8 @@ void crash_install(void)
 	sandbox_set_death_hook(on_sandbox_death);
 }
 
-void crash_set_result(int fd)
+void crash_set_results(int fd, int home_fd)
 {
 	atomic_store(&crash_result_fd, fd);
+	atomic_store(&crash_home_fd, home_fd);
 }

@@ -8,7 +8,7 @@
 #define VMM_CLI_CRASH_H
 
 void crash_install(void);
-/* The result's fd, borrowed; -1: none. */
-void crash_set_result(int fd);
+/* Where the result goes, borrowed; -1: none. home_fd is written from its beginning on. */
+void crash_set_results(int fd, int home_fd);
 
 #endif

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/checked.h"
 #include "base/fd.h"
 #include "base/text.h"
 #include "control/rundir.h"
@@ -58,6 +59,21 @@ static int parent(pid_t child, int fd)
 	return exit_status(status);
 }
 
+/* Everything but the standard three, the pipe to the parent, and keep_fd. */
+static void close_others(const struct detach *detach)
+{
+	unsigned a = (unsigned)detach->ready_fd, b = a, from = STDERR_FILENO + 1;
+
+	if (detach->keep_fd > STDERR_FILENO)
+		b = (unsigned)detach->keep_fd;
+	for (unsigned next = MIN(a, b); from <= MAX(a, b); next = MAX(a, b)) {
+		if (next > from)
+			(void)close_range(from, next - 1, 0);
+		from = next + 1;
+	}
+	(void)close_range(from, ~0u, 0);
+}
+
 int detach_fork(struct detach *detach, int *ret_status, struct err *err)
 {
 	int fds[2];
@@ -80,9 +96,9 @@ int detach_fork(struct detach *detach, int *ret_status, struct err *err)
 		(void)fd_close(fds[0]);
 		return 1;
 	}
-	(void)fd_close(fds[0]);
 	(void)setsid();
 	detach->ready_fd = fds[1];
+	close_others(detach);
 	return 0;
 }
 

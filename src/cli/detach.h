@@ -17,13 +17,14 @@
 
 struct detach {
 	int ready_fd; /* the child's end of the pipe; -1: not detached, or already let go */
+	int keep_fd;  /* of the caller's descriptors beyond 2, the one that the VM keeps; -1 */
 	int log_fd;   /* the VM's log, until it is standard error; -1 */
 	bool told;    /* standard error is not the caller's any more */
 };
-#define DETACH_NONE ((struct detach){.ready_fd = -1, .log_fd = -1})
+#define DETACH_NONE ((struct detach){.ready_fd = -1, .keep_fd = -1, .log_fd = -1})
 
-/* Forks. In the child: 0. In the parent: 1, once the child runs or has failed, with vmm's exit
- * status. -errno with a message. */
+/* Forks. In the child, which lets go of what the caller had open (a lock, a pipe): 0. In the
+ * parent: 1, once the child runs or has failed, with vmm's exit status. -errno with a message. */
 int detach_fork(struct detach *detach, int *ret_status, struct err *err) must_check;
 
 /* The child: standard input from nothing, output to out_fd (borrowed). */

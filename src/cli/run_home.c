@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -52,29 +53,54 @@ static int fill(struct run_home *home, const struct vm_config *config, struct er
 	return r < 0 ? err_set(err, r, "can't write " RUNDIR_RESULT ": %s", strerror(-r)) : 0;
 }
 
-static int name_it(struct vm_config *config)
+static int name_it(struct vm_config *config, const char *name)
 {
-	if (!config->name && asprintf(&config->name, "vm-%d", (int)getpid()) < 0)
+	if (config->name)
+		return 0;
+	if (name)
+		config->name = strdup(name);
+	else if (asprintf(&config->name, "vm-%d", (int)getpid()) < 0)
 		config->name = NULL;
 	return config->name ? 0 : -ENOMEM;
 }
 
+/* The directory, named and filled. */
+static int make_directory(struct run_home *home, struct vm_config *config, struct err *err)
+{
+	bool own_name = !config->name;
+	int r = rundir_claim(config->name, &home->rundir, err);
+
+	if (r < 0)
+		return r;
+	home->claimed = true;
+	if (name_it(config, home->rundir.name) < 0)
+		return err_set(err, -ENOMEM, "out of memory");
+	if (own_name)
+		rundir_sweep(SWEEP_AGE_S);
+	return fill(home, config, err);
+}
+
+static void remove_directory(struct run_home *home)
+{
+	home->result_fd = fd_close(home->result_fd);
+	if (home->claimed)
+		rundir_remove(&home->rundir);
+	rundir_release(&home->rundir);
+	home->claimed = false;
+}
+
 /* A name that is taken is an error whatever was asked for. */
-static int claim(struct run_home *home, const struct vm_config *config, bool own_name,
-		 struct err *err)
+static int claim(struct run_home *home, struct vm_config *config, struct err *err)
 {
 	struct err why = {0};
 	int r;
 
 	if (config->control == CONFIG_CONTROL_OFF)
 		return 0;
-	r = rundir_claim(config->name, &home->rundir, &why);
-	if (r == 0) {
-		home->claimed = true;
-		if (own_name)
-			rundir_sweep(SWEEP_AGE_S);
-		return fill(home, config, err);
-	}
+	r = make_directory(home, config, &why);
+	if (r == 0)
+		return 0;
+	remove_directory(home);
 	if (r != -EEXIST && config->control == CONFIG_CONTROL_AUTO && !home->keep) {
 		log_info("no state directory and no control socket: %s", why.msg);
 		return 0;
@@ -82,27 +108,53 @@ static int claim(struct run_home *home, const struct vm_config *config, bool own
 	return err_set(err, r, "%s", why.msg);
 }
 
+/*
+ * The file is locked as long as we live, so that of two VMs only one can have it, and left alone
+ * until there is a process id to write. -EWOULDBLOCK: somebody else has it.
+ */
+static int lock_pidfile(int fd)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -EWOULDBLOCK : 0;
+}
+
 static int open_pidfile(struct run_home *home, const char *path, struct err *err)
 {
+	int fd, r;
+
 	if (!path)
 		return 0;
-	home->pidfile_fd =
-		open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
-	if (home->pidfile_fd < 0)
-		return err_set(err, -errno, "--pidfile %s: %s", path, strerror(errno));
+	fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
+	if (fd < 0)
+		return err_set(err, -errno, "--pidfile %s: %s", path,
+			       errno == ELOOP ? "is a symbolic link" : strerror(errno));
+	r = lock_pidfile(fd);
+	if (r < 0) {
+		(void)fd_close(fd);
+		return err_set(err, r, "--pidfile %s: %s", path,
+			       r == -EWOULDBLOCK ? "belongs to another VM that runs"
+			       : r == -EINVAL	 ? "is not a regular file"
+						 : strerror(-r));
+	}
+	home->pidfile_fd = fd;
 	home->pidfile = path;
 	return 0;
 }
 
 int run_home_make(struct run_home *home, struct vm_config *config, bool keep, struct err *err)
 {
-	bool own_name = !config->name;
-	int r = name_it(config);
+	int r;
 
-	if (r < 0)
-		return err_set(err, r, "out of memory");
 	home->keep = keep;
-	r = claim(home, config, own_name, err);
+	r = claim(home, config, err);
+	if (r == 0 && name_it(config, NULL) < 0)
+		r = err_set(err, -ENOMEM, "out of memory");
 	return r < 0 ? r : open_pidfile(home, config->pidfile, err);
 }
 
@@ -125,8 +177,25 @@ void run_home_paths(struct run_home *home, const char *ret[RUN_HOME_PATHS + 1])
 
 void run_home_write_pid(struct run_home *home)
 {
-	if (home->pidfile_fd >= 0 && dprintf(home->pidfile_fd, "%d\n", (int)getpid()) < 0)
+	if (home->pidfile_fd < 0)
+		return;
+	home->pid_written = true;
+	if (ftruncate(home->pidfile_fd, 0) < 0 ||
+	    dprintf(home->pidfile_fd, "%d\n", (int)getpid()) < 0)
 		log_error("--pidfile %s: can't write: %s", home->pidfile, strerror(errno));
+}
+
+/* Only a file that has our number, and that nobody has replaced since. */
+static void remove_pidfile(struct run_home *home)
+{
+	struct stat ours, there;
+
+	if (home->pid_written && fstat(home->pidfile_fd, &ours) == 0 &&
+	    fstatat(AT_FDCWD, home->pidfile, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    ours.st_dev == there.st_dev && ours.st_ino == there.st_ino &&
+	    unlinkat(AT_FDCWD, home->pidfile, 0) < 0)
+		log_warn("--pidfile %s: can't remove: %s", home->pidfile, strerror(errno));
+	home->pidfile = NULL;
 	home->pidfile_fd = fd_close(home->pidfile_fd);
 }
 
@@ -137,13 +206,11 @@ void run_home_discard(struct run_home *home)
 
 void run_home_leave(struct run_home *home)
 {
-	if (home->pidfile && unlinkat(AT_FDCWD, home->pidfile, 0) < 0 && errno != ENOENT)
-		log_warn("--pidfile %s: can't remove: %s", home->pidfile, strerror(errno));
-	home->pidfile = NULL;
-	home->pidfile_fd = fd_close(home->pidfile_fd);
+	if (home->pidfile)
+		remove_pidfile(home);
+	if (!home->keep)
+		remove_directory(home);
 	home->result_fd = fd_close(home->result_fd);
-	if (home->claimed && !home->keep)
-		rundir_remove(&home->rundir);
 	rundir_release(&home->rundir);
 	home->claimed = false;
 }

@@ -18,7 +18,8 @@ struct run_home {
 	bool claimed;	/* there is a state directory */
 	bool keep;	/* it outlives the run */
 	int result_fd;	/* result.json in it; -1: none */
-	int pidfile_fd; /* -1: none */
+	int pidfile_fd; /* locked; -1: none */
+	bool pid_written;
 	const char *pidfile;
 	char paths[2][RUNDIR_PATH_LEN]; /* for the sandbox */
 };

@@ -25,6 +25,12 @@ void run_report_init(struct run_report *report)
 	(void)uname(&report->host);
 }
 
+void run_report_set_home(struct run_report *report, int fd)
+{
+	report->home_result_fd = fd;
+	crash_set_results(report->result_fd, fd);
+}
+
 void run_report_done(struct run_report *report)
 {
 	report->result_fd = fd_close(report->result_fd);
@@ -54,7 +60,7 @@ int run_report_open(struct run_report *report, const struct vm_config *config, s
 		if (report->result_fd < 0)
 			return report->result_fd;
 	}
-	crash_set_result(report->result_fd);
+	crash_set_results(report->result_fd, report->home_result_fd);
 	return open_log(report, config, err);
 }
 
@@ -129,12 +135,17 @@ static void show_death(const struct run_report *report, struct vm *vm,
 	vm_report_done(&said);
 }
 
+/* Of a disk that is full at least the end is told: a short result takes no more room than the page
+ * that is there. */
 static void write_result(int fd, const struct result_input *in, const char *where)
 {
 	int r = fd >= 0 ? result_write(fd, in) : 0;
 
-	if (r < 0)
-		log_error("%s: can't write: %s", where, strerror(-r));
+	if (r == 0)
+		return;
+	log_error("%s: can't write all of it: %s", where, strerror(-r));
+	if (ftruncate(fd, 0) < 0 || lseek(fd, 0, SEEK_SET) < 0 || result_write_short(fd, in) < 0)
+		log_error("%s: can't write: %s", where, strerror(errno));
 }
 
 /* The results before any word: standard error may be a pipe that nobody reads. */
@@ -157,6 +168,6 @@ void run_report_end(const struct run_report *report, const struct vm_config *con
 	if (report->home_result_fd >= 0)
 		(void)lseek(report->home_result_fd, 0, SEEK_SET); /* over what "lost" said */
 	write_result(report->home_result_fd, &in, "result in the state directory");
-	crash_set_result(-1);
+	crash_set_results(-1, -1);
 	show_death(report, vm, outcome, err);
 }

@@ -22,6 +22,8 @@ struct run_report {
 
 /* Takes the times. First thing in a run. */
 void run_report_init(struct run_report *report);
+/* The result of the state directory, borrowed; -1: none. */
+void run_report_set_home(struct run_report *report, int fd);
 void run_report_done(struct run_report *report);
 
 /* Opens --result and --log, so that whatever goes wrong next is told where the user looks for it.

@@ -86,9 +86,10 @@ void vm_ref_done(struct vm_ref *vm)
 	vm->answer = NULL;
 }
 
+/* One that can't be asked for is not dead. */
 bool vm_ref_is_alive(const struct vm_ref *vm)
 {
-	return rundir_wait_dead(vm->dir_fd, 1, NULL) == -ETIMEDOUT;
+	return rundir_wait_dead(vm->dir_fd, 1, NULL) != 0;
 }
 
 json_t *vm_ref_result(const struct vm_ref *vm)
@@ -144,25 +145,31 @@ int vm_ref_ask(const struct vm_ref *vm, const char *method, const char *target, 
 	return r < 0 ? err_set(err, r, "the VM \"%s\": %s", vm->entry.name, said.msg) : 0;
 }
 
-/* The process id in the lock file is that of a process which held the lock when it was read, so a
- * descriptor of that process is taken first and the lock looked at again after it. */
+/* The number in the lock file may be of another PID namespace, so it is only compared: that this is
+ * still the VM that was found. The process is the one that listens on its socket; it is held by a
+ * descriptor before the lock is looked at, so that it can't be a later one with the same id. */
 int vm_ref_sigkill(const struct vm_ref *vm, struct err *err)
 {
-	struct rundir_entry first, again;
-	_cleanup_close_ int pidfd = -1;
+	struct rundir_entry now;
+	struct err why = {0};
+	pid_t pid = 0;
+	_cleanup_close_ int pidfd = rundir_open_process(vm->dir_fd, &pid, &why);
+	int r = rundir_look(vm->dir_fd, vm->entry.name, &now, err);
 
-	if (rundir_find(vm->entry.name, &first, NULL, NULL) < 0 || !first.alive)
-		return 0;
-	pidfd = first.pid > 0 ? pidfd_open(first.pid, 0) : -1;
-	if (rundir_find(vm->entry.name, &again, NULL, NULL) < 0 || !again.alive)
-		return 0;
-	if (pidfd < 0 || again.pid != first.pid || first.pid != vm->entry.pid)
-		return err_set(err, -ESRCH,
-			       "the VM \"%s\" does not answer, and its process was not found",
-			       vm->entry.name);
+	if (r < 0 || !now.alive)
+		return r;
+	if (pidfd < 0)
+		return err_set(err, pidfd,
+			       "the VM \"%s\" does not end, and its process can't be found: %s",
+			       vm->entry.name, why.msg);
+	if (now.pid != vm->entry.pid)
+		return err_set(
+			err, -ESRCH,
+			"the VM \"%s\" is another one by now, so it is not killed; try again",
+			vm->entry.name);
 	if (pidfd_send_signal(pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
 		return err_set(err, -errno, "the VM \"%s\": can't kill process %d: %s",
-			       vm->entry.name, (int)first.pid, strerror(errno));
+			       vm->entry.name, (int)pid, strerror(errno));
 	return 0;
 }
 

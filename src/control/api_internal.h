@@ -8,7 +8,12 @@
 #include "base/err.h"
 #include "control/api.h"
 
-enum { API_WHERE_LEN = 64, API_ARG_LEN = 64 };
+enum {
+	API_WHERE_LEN = 64,
+	API_ARG_LEN = 64,
+	/* Of the connections; the others stay free for who wants to steer. */
+	API_MAX_EVENT_STREAMS = SERVER_MAX_CONNS - 8,
+};
 
 struct api_stream;
 
@@ -17,7 +22,8 @@ struct api {
 	struct api_parts parts;
 	const struct server *server;
 	struct api_stream *streams; /* clients of the console that have been given their socket */
-	int log_fd;		    /* given by PUT /v1/log, ours; -1: none */
+	unsigned event_streams;
+	int log_fd; /* given by PUT /v1/log, ours; -1: none */
 };
 
 /* One request on its way through an endpoint. */

@@ -14,14 +14,14 @@
 struct event_stream {
 	struct server_stream stream;
 	struct events_reader reader;
-	struct events *events;
+	struct api *api;
 	bool follow;
 };
 
 static size_t pull_events(struct server_stream *stream, char *buf, size_t n)
 {
 	struct event_stream *s = container_of(stream, struct event_stream, stream);
-	size_t got = events_read(s->events, &s->reader, buf, n);
+	size_t got = events_read(s->api->parts.events, &s->reader, buf, n);
 
 	return got == 0 && !s->follow ? SERVER_STREAM_END : got;
 }
@@ -30,7 +30,8 @@ static void events_gone(struct server_stream *stream)
 {
 	struct event_stream *s = container_of(stream, struct event_stream, stream);
 
-	events_detach(s->events, &s->reader);
+	events_detach(s->api->parts.events, &s->reader);
+	s->api->event_streams--;
 	free(s);
 }
 
@@ -64,10 +65,14 @@ int api_events(struct api_call *call)
 	if (r < 0)
 		return r;
 	(void)http_query(call->request->query, "follow", follow, sizeof(follow));
+	if (call->api->event_streams >= API_MAX_EVENT_STREAMS)
+		return err_set(&call->err, -EUSERS, "%d clients read events already",
+			       API_MAX_EVENT_STREAMS);
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return err_set(&call->err, -ENOMEM, "out of memory");
-	s->events = events;
+	s->api = call->api;
+	s->api->event_streams++;
 	s->follow = strcmp(follow, "0") != 0;
 	s->stream = (struct server_stream){.pull = pull_events, .gone = events_gone};
 	s->reader.wake = wake_stream;

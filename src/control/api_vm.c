@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The VM as a whole: what it is, what it is told to do, and vmm's log. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "backend/chr.h"
+#include "base/checked.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -104,15 +106,15 @@ int api_kill(struct api_call *call)
 static int get_grace(struct api_call *call, uint64_t *ret)
 {
 	static const char *const keys[] = {"timeout"};
-	json_t *value;
+	const json_t *value = json_object_get(call->body, "timeout");
 	int r = api_only_keys(call, keys, ARRAY_SIZE(keys));
 
-	if (r == 0)
-		r = api_get(call, "timeout", JSON_STRING, &value);
 	if (r < 0 || !value)
 		return r;
-	r = text_parse_duration(json_string_value(value), ret);
-	if (r == 0)
+	if (json_is_integer(value) && json_integer_value(value) >= 0 &&
+	    !ckd_mul(ret, (uint64_t)json_integer_value(value), NS_PER_S))
+		return 0;
+	if (json_is_string(value) && text_parse_duration(json_string_value(value), ret) == 0)
 		return 0;
 	(void)strcpy(call->where, "/timeout");
 	return err_set(&call->err, -EINVAL, "\"timeout\" is no time: say 90, 30s, 500ms or 2m");
@@ -162,38 +164,48 @@ static int find_level(struct api_call *call, const char *name, int *ret)
 }
 
 /* A log line is written by whichever thread has it, so the file must never make it wait. */
-static int take_log_file(struct api_call *call, const char *text, int *ret)
+static int check_log_file(struct api_call *call, const char *text, int fd)
 {
 	struct stat st;
-	int fd;
+	int flags;
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return err_set(&call->err, -EINVAL,
+			       "%s is no regular file, and the log must not wait for a reader",
+			       text);
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
+		return err_set(&call->err, -EINVAL,
+			       "%s is not open for writing: open the file with O_WRONLY | O_APPEND",
+			       text);
+	return 0;
+}
+
+/* Changes nothing on failure. */
+static int change_log_file(struct api_call *call, const char *text)
+{
+	int fd, r;
 
 	(void)strcpy(call->where, "/fd");
 	fd = fdstore_take(call->api->parts.fds, text, &call->err);
 	if (fd < 0)
 		return fd;
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		(void)fd_close(fd);
-		return err_set(&call->err, -EINVAL,
-			       "%s is no regular file, and the log must not wait for a reader",
-			       text);
+	r = check_log_file(call, text, fd);
+	if (r == 0) {
+		r = log_take_over(fd, &call->api->log_fd);
+		if (r == 0)
+			return 0;
+		(void)err_set(&call->err, r, "%s: %s", text, strerror(-r));
 	}
-	*ret = fd;
-	return 0;
-}
-
-/* The old file is closed if it came by the same way; the last one stays open to the end. */
-static void change_log_file(struct api *api, int fd, enum log_level level)
-{
-	log_init(fd, level);
-	(void)fd_close(api->log_fd);
-	api->log_fd = fd;
+	(void)fd_close(fd);
+	return r;
 }
 
 int api_log_put(struct api_call *call)
 {
 	static const char *const keys[] = {"level", "fd"};
 	json_t *level_name, *fd_name;
-	int level = current_level(), fd = -1;
+	int level = current_level();
 	int r = api_only_keys(call, keys, ARRAY_SIZE(keys));
 
 	if (r == 0)
@@ -203,11 +215,9 @@ int api_log_put(struct api_call *call)
 	if (r == 0 && level_name)
 		r = find_level(call, json_string_value(level_name), &level);
 	if (r == 0 && fd_name)
-		r = take_log_file(call, json_string_value(fd_name), &fd);
+		r = change_log_file(call, json_string_value(fd_name));
 	if (r < 0)
 		return r;
-	if (fd >= 0)
-		change_log_file(call->api, fd, (enum log_level)level);
 	log_set_level((enum log_level)level);
 	return api_log_get(call);
 }

@@ -34,36 +34,49 @@ struct control {
 
 /* ---- before the lock-down ---- */
 
-/* "fd:N" is a descriptor that our caller opened for us. */
-static int inherit_events_fd(const char *text, struct chr_fd *ret, struct err *err)
+int control_take_fd(const char *events, int *ret, struct err *err)
 {
-	uint64_t number;
+	uint64_t number = 0;
+	int flags, fd;
 
-	if (text_parse_uint(text + strlen("fd:"), &number) < 0 || number > INT_MAX)
+	*ret = -1;
+	if (!events || strncmp(events, "fd:", 3) != 0)
+		return 0;
+	if (text_parse_uint(events + 3, &number) < 0 || number > INT_MAX)
 		return err_set(err, -EINVAL,
-			       "--events %s: say fd:N with the number of an open "
-			       "descriptor, or ./%s for a file of that name",
-			       text, text);
-	*ret = chr_fd_inherit((int)number, O_WRONLY);
-	if (ret->fd < 0)
-		return err_set(err, -EBADF, "--events %s: this descriptor is not open", text);
+			       "--events %s: say fd:N with the number of an open descriptor, or "
+			       "./%s for a file of that name",
+			       events, events);
+	flags = fcntl((int)number, F_GETFL);
+	if (flags < 0)
+		return err_set(err, -EBADF, "--events %s: this descriptor is not open", events);
+	if ((flags & O_ACCMODE) == O_RDONLY)
+		return err_set(err, -EBADF, "--events %s: this descriptor is not open for writing",
+			       events);
+	fd = fcntl((int)number, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (fd < 0)
+		return err_set(err, -errno, "--events %s: %s", events, strerror(errno));
+	*ret = fd;
 	return 0;
 }
 
-static int open_events_fd(const char *text, struct chr_fd *ret, struct err *err)
+static int open_events_fd(const struct control_options *options, struct chr_fd *ret,
+			  struct err *err)
 {
+	const char *path = options->config->events;
 	int fd;
 
 	*ret = CHR_FD_NONE;
-	if (!text)
+	if (options->events_fd >= 0)
+		*ret = chr_fd_inherit(options->events_fd, O_WRONLY);
+	if (!path || options->events_fd >= 0)
 		return 0;
-	if (strncmp(text, "fd:", 3) == 0)
-		return inherit_events_fd(text, ret, err);
 	/* O_NONBLOCK: a FIFO that nobody reads is refused and not waited for. */
-	fd = open(text, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
 		  0666);
 	if (fd < 0)
-		return err_set(err, -errno, "--events %s: %s", text, strerror(errno));
+		return err_set(err, -errno, "--events %s: %s", path,
+			       errno == ENXIO ? "nobody reads this FIFO" : strerror(errno));
 	*ret = (struct chr_fd){.fd = fd, .how = CHR_FD_PLAIN, .owned = true};
 	return 0;
 }
@@ -90,7 +103,7 @@ static int open_all(struct control *control, struct err *err)
 
 	if (r < 0)
 		return err_set(err, r, "out of memory");
-	r = open_events_fd(control->options.config->events, &control->events_fd, err);
+	r = open_events_fd(&control->options, &control->events_fd, err);
 	if (r == 0 && rundir)
 		r = listen_at(rundir, RUNDIR_SOCKET, &control->socket_fd, err);
 	if (r == 0 && rundir)

@@ -20,9 +20,16 @@ struct control;
 struct control_options {
 	const struct vm_config *config; /* borrowed, name set */
 	const struct rundir *rundir;	/* borrowed; NULL: no sockets, events to a file only */
+	int events_fd;			/* that of --events fd:N, by control_take_fd(); else -1 */
 	bool detached;
 	uint64_t start_ns, start_unix_ms; /* of the process, CLOCK_MONOTONIC and wall clock */
 };
+
+/*
+ * The descriptor of --events fd:N, checked and duplicated out of the way; *ret is -1 for anything
+ * else. Before vmm has opened anything itself, else N might be one of its own.
+ */
+int control_take_fd(const char *events, int *ret, struct err *err) must_check;
 
 /* Before the lock-down: makes the sockets and opens the file of --events. 0 or -errno with a
  * message. */

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -47,11 +46,14 @@ static int lock_op(int fd, int cmd, short type)
 	return r < 0 ? -errno : 0;
 }
 
-static bool is_locked(int fd)
+/* 1: somebody holds it; 0: nobody; or -errno. */
+static int query_lock(int fd)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
-	return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+	if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
+		return -errno;
+	return lock.l_type != F_UNLCK;
 }
 
 static pid_t read_pid(int lock_fd)
@@ -69,44 +71,15 @@ static pid_t read_pid(int lock_fd)
 	return text_parse_uint(text, &pid) == 0 && pid <= INT32_MAX ? (pid_t)pid : 0;
 }
 
+/* The descriptor or -errno. -ENOENT: there is nothing that a living VM could hold. */
 static int open_lock(int dir_fd)
 {
-	return openat(dir_fd, RUNDIR_LOCK, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	int fd = openat(dir_fd, RUNDIR_LOCK, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+	return fd < 0 ? -errno : fd;
 }
 
 /* ---- BASE ---- */
-
-static bool is_own_directory(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid();
-}
-
-/* Root may have inherited the variable of the user who became root: then it is not root's. */
-static bool is_usable_runtime_dir(const char *path)
-{
-	return path && *path == '/' && (geteuid() != 0 || is_own_directory(path));
-}
-
-int rundir_base(char *buf, struct err *err)
-{
-	const char *runtime = getenv("XDG_RUNTIME_DIR");
-	int n;
-
-	if (is_usable_runtime_dir(runtime))
-		n = snprintf(buf, RUNDIR_PATH_LEN, "%s/vmm", runtime);
-	else if (geteuid() == 0)
-		n = snprintf(buf, RUNDIR_PATH_LEN, "/run/vmm");
-	else
-		return err_set(err, -ENOENT,
-			       "there is no place for the state of VMs: $XDG_RUNTIME_DIR is %s; "
-			       "set it to a directory that only you can write to",
-			       runtime && *runtime ? "no absolute path" : "not set");
-	if (n < 0 || n >= RUNDIR_PATH_LEN)
-		return err_set(err, -ENAMETOOLONG, "$XDG_RUNTIME_DIR is too long");
-	return 0;
-}
 
 /* What others can write to may have been laid out by them. */
 static int check_directory(int fd, const char *shown, struct err *err)
@@ -216,16 +189,32 @@ static int open_vm_dir(const struct base *base, const char *name, struct err *er
 	return open_directory(base->fd, name, shown, err);
 }
 
-static void probe(int dir_fd, const char *name, struct rundir_entry *ret)
+/* What is not known to be dead counts as alive. */
+static void set_unknown(const char *name, struct rundir_entry *ret)
+{
+	*ret = (struct rundir_entry){.alive = true};
+	(void)snprintf(ret->name, sizeof(ret->name), "%.*s", RUNDIR_NAME_LEN - 1, name);
+}
+
+/* Sets *ret in every case. */
+static int probe(int dir_fd, const char *name, struct rundir_entry *ret, struct err *err)
 {
 	_cleanup_close_ int lock_fd = open_lock(dir_fd);
+	int r = lock_fd < 0 ? lock_fd : query_lock(lock_fd);
 
-	*ret = (struct rundir_entry){0};
-	(void)snprintf(ret->name, sizeof(ret->name), "%s", name);
-	if (lock_fd < 0)
-		return;
-	ret->alive = is_locked(lock_fd);
-	ret->pid = read_pid(lock_fd);
+	set_unknown(name, ret);
+	if (lock_fd >= 0)
+		ret->pid = read_pid(lock_fd);
+	ret->alive = r != 0 && lock_fd != -ENOENT;
+	if (r < 0 && r != -ENOENT)
+		return err_set(err, r, "can't tell whether the VM \"%s\" runs: its lock: %s", name,
+			       strerror(-r));
+	return 0;
+}
+
+int rundir_look(int dir_fd, const char *name, struct rundir_entry *ret, struct err *err)
+{
+	return probe(dir_fd, name, ret, err);
 }
 
 static void remove_files(int dir_fd)
@@ -241,10 +230,13 @@ static int clear_name(const struct base *base, const char *name, struct rundir_e
 		      struct err *err)
 {
 	_cleanup_close_ int dir_fd = open_vm_dir(base, name, err);
+	int r;
 
 	if (dir_fd < 0)
 		return dir_fd;
-	probe(dir_fd, name, entry);
+	r = probe(dir_fd, name, entry, err);
+	if (r < 0)
+		return r;
 	if (entry->alive)
 		return -EEXIST;
 	remove_files(dir_fd);
@@ -276,6 +268,22 @@ static int make_directory(const struct base *base, struct rundir *rd, struct err
 		     : rundir_write_pid(rd, err);
 }
 
+/* Of a name that is free by now. */
+static int take_name(const struct base *base, const char *name, struct rundir *rd, struct err *err)
+{
+	int r;
+
+	(void)snprintf(rd->name, sizeof(rd->name), "%s", name);
+	if (snprintf(rd->path, sizeof(rd->path), "%s/%s", base->path, name) >= RUNDIR_PATH_LEN)
+		return err_set(err, -ENAMETOOLONG, "the path %s/%s is too long", base->path, name);
+	r = make_directory(base, rd, err);
+	if (r < 0 && rd->dir_fd >= 0)
+		remove_files(rd->dir_fd);
+	if (r < 0)
+		(void)unlinkat(base->fd, name, AT_REMOVEDIR);
+	return r;
+}
+
 /* Under the base lock. */
 static int claim_name(const struct base *base, const char *name, struct rundir *rd, struct err *err)
 {
@@ -289,33 +297,41 @@ static int claim_name(const struct base *base, const char *name, struct rundir *
 			       name, (int)old.pid, name);
 	if (r < 0 && r != -ENOENT && r != -ENOTEMPTY)
 		return r;
-	(void)snprintf(rd->name, sizeof(rd->name), "%s", name);
-	if (snprintf(rd->path, sizeof(rd->path), "%s/%s", base->path, name) >= RUNDIR_PATH_LEN)
-		return err_set(err, -ENAMETOOLONG, "the path %s/%s is too long", base->path, name);
-	r = make_directory(base, rd, err);
-	if (r < 0 && rd->dir_fd >= 0) {
-		remove_files(rd->dir_fd);
-		(void)unlinkat(base->fd, name, AT_REMOVEDIR);
-	}
-	return r;
+	return take_name(base, name, rd, err);
 }
 
-/* A process id may come again while a detached VM still has its name from it. */
+/* 1: it is taken, by a living one or by what a dead one left. */
+static int claim_free_name(const struct base *base, const char *name, struct rundir *rd,
+			   struct err *err)
+{
+	struct stat st;
+
+	if (fstatat(base->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return 1;
+	if (errno != ENOENT)
+		return err_set(err, -errno, "%s/%s: %s", base->path, name, strerror(errno));
+	return take_name(base, name, rd, err);
+}
+
+/* A process id may come again while a detached VM still has its name from it, or has left a result
+ * under it that somebody wants to read. */
 static int claim_own_name(const struct base *base, struct rundir *rd, struct err *err)
 {
-	enum { TRIES = 100 };
+	enum { TRIES = 10000 };
 	char name[RUNDIR_NAME_LEN];
-	struct err tried = {0};
-	int r = -EEXIST;
+	int r = 1;
 
-	for (unsigned i = 1; i <= TRIES && r == -EEXIST; i++) {
+	for (unsigned i = 1; i <= TRIES && r == 1; i++) {
 		(void)snprintf(name, sizeof(name), "vm-%d", (int)getpid());
 		if (i > 1)
 			(void)snprintf(name, sizeof(name), "vm-%d-%u", (int)getpid(), i);
-		tried = (struct err){0};
-		r = claim_name(base, name, rd, &tried);
+		r = claim_free_name(base, name, rd, err);
 	}
-	return r < 0 ? err_set(err, r, "%s", tried.msg) : 0;
+	return r == 1 ? err_set(err, -EEXIST,
+				"all names up to \"%s\" are taken: choose a --name, or remove what "
+				"dead VMs left by `vmm rm --dead`",
+				name)
+		      : r;
 }
 
 int rundir_claim(const char *name, struct rundir *ret, struct err *err)
@@ -393,12 +409,16 @@ static int add_entry(struct rundir_entry **list, unsigned n, const struct base *
 	_cleanup_close_ int dir_fd = open_vm_dir(base, name, NULL);
 	struct rundir_entry *more;
 
-	if (dir_fd < 0)
+	/* No VM's, or not to be trusted. */
+	if (dir_fd == -ENOENT || dir_fd == -ENOTDIR || dir_fd == -EPERM)
 		return 0;
 	more = realloc(*list, (n + 1) * sizeof(*more));
 	if (!more)
 		return -ENOMEM;
-	probe(dir_fd, name, &more[n]);
+	if (dir_fd < 0)
+		set_unknown(name, &more[n]);
+	else
+		(void)probe(dir_fd, name, &more[n], NULL);
 	*list = more;
 	return 1;
 }
@@ -477,7 +497,7 @@ int rundir_find(const char *name, struct rundir_entry *ret, int *ret_dir_fd, str
 		r = dir_fd < 0 ? dir_fd : 0;
 	}
 	if (r == 0)
-		probe(dir_fd, name, ret);
+		(void)probe(dir_fd, name, ret, NULL);
 	if (is_name(name))
 		base_done(&base);
 	if (r == 1 || (r == -ENOENT && !(err && err->code)))
@@ -488,43 +508,36 @@ int rundir_find(const char *name, struct rundir_entry *ret, int *ret_dir_fd, str
 	return r;
 }
 
-/* One look: false when it is dead. The process' end wakes us; the lock is what counts, since a fork
- * may hold it on, and is looked at again after a while in any case. */
-static bool watch(int lock_fd, uint64_t most_ns)
+/* The lock is asked and not the process whose id is in the file: that may be of another PID
+ * namespace, and a fork may hold the lock on. At first often, for what ends at once. */
+static void nap(uint64_t passed_ns, uint64_t most_ns)
 {
-	const uint64_t with_pidfd = 100 * NS_PER_MS, without = 10 * NS_PER_MS;
-	pid_t pid = read_pid(lock_fd);
-	_cleanup_close_ int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
-	struct pollfd poll = {.fd = pidfd, .events = POLLIN};
-	uint64_t ns = MIN(pidfd < 0 ? without : with_pidfd, most_ns);
-	struct timespec ts = {.tv_sec = 0, .tv_nsec = (long)ns};
+	const uint64_t shortest = NS_PER_MS, longest = 20 * NS_PER_MS;
+	uint64_t ns = MIN(MAX(passed_ns / 8, shortest), longest);
+	struct timespec ts = {.tv_nsec = (long)MIN(ns, most_ns)};
 
-	if (!is_locked(lock_fd))
-		return false;
-	/* The process is gone and the lock is not: no use in waiting for the process again. */
-	if (ppoll(&poll, 1, &ts, NULL) > 0 && is_locked(lock_fd)) {
-		ts.tv_nsec = (long)MIN(without, most_ns);
-		(void)ppoll(NULL, 0, &ts, NULL);
-	}
-	return is_locked(lock_fd);
+	(void)ppoll(NULL, 0, &ts, NULL);
 }
 
 int rundir_wait_dead(int dir_fd, uint64_t timeout_ns, struct err *err)
 {
 	_cleanup_close_ int lock_fd = open_lock(dir_fd);
-	uint64_t start = clock_now_ns(), left = timeout_ns ? timeout_ns : UINT64_MAX;
+	uint64_t start = clock_now_ns();
 
-	if (lock_fd < 0)
-		return errno == ENOENT ? 0
-				       : err_set(err, -errno, RUNDIR_LOCK ": %s", strerror(errno));
-	while (watch(lock_fd, left)) {
+	if (lock_fd == -ENOENT)
+		return 0;
+	for (;;) {
+		int r = lock_fd < 0 ? lock_fd : query_lock(lock_fd);
 		uint64_t passed = clock_now_ns() - start;
 
+		if (r == 0)
+			return 0;
+		if (r < 0)
+			return err_set(err, r, RUNDIR_LOCK ": %s", strerror(-r));
 		if (timeout_ns && passed >= timeout_ns)
 			return err_set(err, -ETIMEDOUT, "the VM did not end in time");
-		left = timeout_ns ? timeout_ns - passed : UINT64_MAX;
+		nap(passed, timeout_ns ? timeout_ns - passed : UINT64_MAX);
 	}
-	return 0;
 }
 
 /* Says which file it is that keeps a directory from being removed. */

@@ -51,11 +51,12 @@ struct rundir {
 
 /*
  * Makes BASE (mode 0700) and BASE/NAME and locks it; what a dead VM of that name left is removed
- * first, files that are not vmm's excepted. name NULL: "vm-PID", and "vm-PID-2" when that one
- * lives. The name is made of letters, digits and ._- and begins with neither . nor -. 0, or -EEXIST
- * when a VM of that name lives (the message has its process id and says to choose another --name or
- * to stop it), or another -errno with a message. BASE must belong to this user and nobody else may
- * write to it.
+ * first, files that are not vmm's excepted. name NULL: "vm-PID", or the first of "vm-PID-2",
+ * "vm-PID-3"... that is not there, neither of a living VM nor of a dead one. The name is made of
+ * letters, digits and ._- and begins with neither . nor -. 0, or -EEXIST when a VM of that name
+ * lives (the message has its process id and says to choose another --name or to stop it), or
+ * another -errno with a message; also when it can't be told whether one lives, and then nothing was
+ * removed. BASE must belong to this user and nobody else may write to it.
  */
 int rundir_claim(const char *name, struct rundir *ret, struct err *err) must_check;
 /* Writes this process' id into the lock file: again after a fork. */
@@ -80,8 +81,8 @@ void rundir_sweep(uint64_t age_s);
 
 struct rundir_entry {
 	char name[RUNDIR_NAME_LEN];
-	pid_t pid; /* as written in the lock file; 0: none */
-	bool alive;
+	pid_t pid;  /* as written in the lock file, maybe of another PID namespace; 0: none */
+	bool alive; /* or it can't be told, and then pid may be 0 */
 };
 
 /* All VMs of this user by name, malloc()ed. No BASE is an empty list. */
@@ -89,10 +90,19 @@ int rundir_list(struct rundir_entry **ret, unsigned *ret_n, struct err *err) mus
 /* One VM. -ENOENT with a message that has the nearest name. ret_dir_fd may be NULL. */
 int rundir_find(const char *name, struct rundir_entry *ret, int *ret_dir_fd,
 		struct err *err) must_check;
-/* Waits until the VM of this directory is dead; timeout_ns 0: for ever. -ETIMEDOUT. */
+/* The VM of this directory, as it is now; name is only copied. -errno with a message when it can't
+ * be told whether it lives. *ret is set in both cases. */
+int rundir_look(int dir_fd, const char *name, struct rundir_entry *ret, struct err *err) must_check;
+/* Waits until the VM of this directory is dead, that is, until nobody holds its lock; timeout_ns 0:
+ * for ever. 0, -ETIMEDOUT while it lives, another -errno when that can't be told. */
 int rundir_wait_dead(int dir_fd, uint64_t timeout_ns, struct err *err) must_check;
+/* A pidfd, close-on-exec, of the process that listens on the control socket, and its id in our PID
+ * namespace; the process may stand still. -errno with a message; -ESRCH when it is gone or not in
+ * our namespace, -ETIMEDOUT as rundir_connect(). */
+int rundir_open_process(int dir_fd, pid_t *ret_pid, struct err *err) must_check;
 /* Removes what a dead VM left. -EBUSY with a message when it lives; -ENOTEMPTY with the name of a
- * file that is not vmm's, which stays. */
+ * file that is not vmm's, which stays; another -errno when it can't be told whether it lives, and
+ * then all stays. */
 int rundir_remove_dead(const char *name, struct err *err) must_check;
 /* A regular file of the directory, for reading: the descriptor or -errno. No symbolic link. */
 int rundir_open(int dir_fd, const char *file) must_check;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The files and sockets inside a state directory. */
+/* Where state directories are, the files and sockets in one, and the process behind them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -14,6 +16,38 @@
 #include "control/rundir.h"
 
 enum { LISTEN_BACKLOG = 64, CONNECT_TIMEOUT_S = 5 };
+
+static bool is_own_directory(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid();
+}
+
+/* Root may have inherited the variable of the user who became root: then it is not root's. */
+static bool is_usable_runtime_dir(const char *path)
+{
+	return path && *path == '/' && (geteuid() != 0 || is_own_directory(path));
+}
+
+int rundir_base(char *buf, struct err *err)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	int n;
+
+	if (is_usable_runtime_dir(runtime))
+		n = snprintf(buf, RUNDIR_PATH_LEN, "%s/vmm", runtime);
+	else if (geteuid() == 0)
+		n = snprintf(buf, RUNDIR_PATH_LEN, "/run/vmm");
+	else
+		return err_set(err, -ENOENT,
+			       "there is no place for the state of VMs: $XDG_RUNTIME_DIR is %s; "
+			       "set it to a directory that only you can write to",
+			       runtime && *runtime ? "no absolute path" : "not set");
+	if (n < 0 || n >= RUNDIR_PATH_LEN)
+		return err_set(err, -ENAMETOOLONG, "$XDG_RUNTIME_DIR is too long");
+	return 0;
+}
 
 int rundir_open(int dir_fd, const char *file)
 {
@@ -95,6 +129,28 @@ int rundir_connect(int dir_fd, const char *file)
 	if (r == 0)
 		r = set_send_timeout(fd, 0);
 	return r < 0 ? r : TAKE_FD(fd);
+}
+
+/* The kernel has noted who listens, and says it as our PID namespace counts: 0 if it is not in it.
+ */
+int rundir_open_process(int dir_fd, pid_t *ret_pid, struct err *err)
+{
+	_cleanup_close_ int fd = rundir_connect(dir_fd, RUNDIR_SOCKET);
+	struct ucred peer = {0};
+	socklen_t len = sizeof(peer);
+	int pidfd;
+
+	if (fd < 0)
+		return err_set(err, fd, RUNDIR_SOCKET ": %s", strerror(-fd));
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return err_set(err, -errno, RUNDIR_SOCKET ": SO_PEERCRED: %s", strerror(errno));
+	if (peer.pid <= 0)
+		return err_set(err, -ESRCH, "its process is not in this PID namespace");
+	pidfd = pidfd_open(peer.pid, 0);
+	if (pidfd < 0)
+		return err_set(err, -errno, "process %d: %s", (int)peer.pid, strerror(errno));
+	*ret_pid = peer.pid;
+	return pidfd;
 }
 
 int rundir_listen(int dir_fd, const char *file)

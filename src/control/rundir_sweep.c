@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <ctype.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,15 +12,31 @@
 #include "base/clock.h"
 #include "control/rundir.h"
 
-/* "vm-PID": nobody chose it, so nobody will use it again. */
+/* Past the digits; NULL: there is none. */
+static const char *skip_number(const char *text)
+{
+	const char *at = text;
+
+	while (isdigit((unsigned char)*at))
+		at++;
+	return at == text ? NULL : at;
+}
+
+/* "vm-PID" and "vm-PID-N": nobody chose it, so nobody will use it again. */
 static bool is_own_name(const char *name)
 {
-	if (strncmp(name, "vm-", 3) != 0 || !name[3])
-		return false;
-	for (name += 3; *name; name++)
-		if (!isdigit((unsigned char)*name))
-			return false;
-	return true;
+	const char *rest = strncmp(name, "vm-", 3) == 0 ? skip_number(name + 3) : NULL;
+
+	if (rest && *rest == '-')
+		rest = skip_number(rest + 1);
+	return rest && !*rest;
+}
+
+static bool is_absent(int dir_fd, const char *file)
+{
+	struct stat st;
+
+	return fstatat(dir_fd, file, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
 }
 
 /* A detached VM's directory stays for who wants its result; it has a console's log. */
@@ -31,7 +48,7 @@ static bool is_rubbish(const char *name, uint64_t age_s)
 	uint64_t now = clock_ns(CLOCK_REALTIME) / NS_PER_S;
 
 	if (rundir_find(name, &entry, &dir_fd, NULL) < 0 || entry.alive ||
-	    faccessat(dir_fd, RUNDIR_CONSOLE, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+	    !is_absent(dir_fd, RUNDIR_CONSOLE))
 		return false;
 	return fstatat(dir_fd, RUNDIR_LOCK, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 	       (uint64_t)st.st_mtime + age_s <= now;

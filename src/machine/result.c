@@ -170,6 +170,21 @@ int result_write(int fd, const struct result_input *in)
 	return r < 0 ? r : fd_write_full(fd, "\n", 1);
 }
 
+int result_write_short(int fd, const struct result_input *in)
+{
+	_cleanup_free_ char *text = NULL;
+	json_t *o = json_object();
+	int r;
+
+	add_end(o, in);
+	text = json_dumps(o, JSON_INDENT(2));
+	json_decref(o);
+	if (!text)
+		return -ENOMEM;
+	r = fd_write_full(fd, text, strlen(text));
+	return r < 0 ? r : fd_write_full(fd, "\n", 1);
+}
+
 int result_write_lost(int fd)
 {
 	static const char text[] = "{\"version\": 1, \"reason\": \"lost\", \"exit_code\": 137}\n";

@@ -32,6 +32,9 @@ int result_open(const char *path, struct err *err) must_check;
 /* Writes the object and a newline. 0 or -errno. */
 int result_write(int fd, const struct result_input *in) must_check;
 
+/* Reason and codes only, for where there is no room for more. 0 or -errno. */
+int result_write_short(int fd, const struct result_input *in) must_check;
+
 /* What stands there while the VM runs, and stays when it is killed without a word: reason "lost".
  * Shorter than any other result, which is written over it. */
 int result_write_lost(int fd) must_check;

@@ -81,6 +81,12 @@ static void tell_stopping(struct vm *vm, const char *by, uint64_t grace_ns)
 						   .number = (int64_t)(grace_ns / NS_PER_MS)}}});
 }
 
+static void press_power_button(struct vm *vm)
+{
+	acpi_pm_press_power_button(vm->power_management);
+	vm_emit(vm, &(struct vm_event){.name = "power_button"});
+}
+
 /*
  * Presses the power button and gives the guest `grace_ns`; at once when no driver listens. Asked a
  * second time, it ends the run.
@@ -101,7 +107,7 @@ static void ask_to_stop(struct vm *vm, uint64_t grace_ns, const char *by)
 		end_pause(vm);
 	tell_stopping(vm, by, grace_ns);
 	vm->phase = VM_STOPPING;
-	acpi_pm_press_power_button(vm->power_management);
+	press_power_button(vm);
 	loop_timer_arm(vm->loop, &vm->grace, grace_ns);
 }
 
@@ -156,8 +162,7 @@ int vm_press_power_button(struct vm *vm, struct err *err)
 {
 	if (vm->phase == VM_HELD || vm->phase == VM_ENDED)
 		return busy(vm->phase, "told by its power button", err);
-	acpi_pm_press_power_button(vm->power_management);
-	vm_emit(vm, &(struct vm_event){.name = "power_button"});
+	press_power_button(vm);
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The control socket of a running VM: each endpoint by curl, several clients, clients that misbehave."""
 
+import contextlib
 import json
 import os
 import socket
@@ -122,6 +123,13 @@ class Endpoints(ControlTest):
         self.start("exit", "how=wait-button")
         self.assertIn(self.post("/v1/stop")["state"], ("stopping", "ended"))
         self.check(self.vm.wait(), 0, "poweroff")
+
+    def test_stop_tells_what_it_does(self):
+        self.start("exit", "how=ignore-button")
+        self.post("/v1/stop", {"timeout": 600})
+        self.assertEqual(self.event_names(), ["started", "running", "stopping", "power_button"])
+        self.post("/v1/kill")
+        self.vm.wait()
 
     def test_stop_has_a_deadline(self):
         self.start("exit", "how=ignore-button")
@@ -311,6 +319,18 @@ class Clients(ControlTest):
             sock.close()
         self.assertEqual(turned_away, 40 - 32)
         vmmtest.wait_until(lambda: self.place.curl("t", "/v1/log")[0] == 200, "an answer")
+
+    def test_watchers_leave_room_for_who_steers(self):
+        self.start()
+        watchers = [self.place.connect("t") for _ in range(40)]
+        for sock in watchers:
+            with contextlib.suppress(OSError):
+                request(sock, "GET /v1/events HTTP/1.1\nHost: vm\n\n")
+                if b" 503 " in sock.recv(100):
+                    sock.close()
+        self.assertEqual(self.post("/v1/pause"), {"state": "paused"})
+        for sock in watchers:
+            sock.close()
 
     @unittest.skipUnless(os.geteuid() == 0, "only root can become somebody else")
     def test_another_user_is_refused(self):

@@ -144,6 +144,42 @@ class Detached(PlaceTest):
         self.assertEqual([event["event"] for event in lines], ["started", "running", "ended"])
         self.assertEqual([event["seq"] for event in lines], [1, 2, 3])
 
+    def test_pidfile_of_another_is_left_alone(self):
+        pidfile, link, fifo = (self.place.path("..", name) for name in ("pid", "link", "fifo"))
+        self.place.detach("a", "exit", "how=spin", "--pidfile", pidfile)
+        self.fails("belongs to another VM", "run", "-k", vmmtest.guest("hello"), "-m", "32M", "--pidfile", pidfile)
+        self.fails("/nonexistent", "run", "-k", "/nonexistent", "--pidfile", pidfile + "2")
+        with open(pidfile, encoding="ascii") as file:
+            self.assertEqual(file.read(), "%d\n" % self.pid("a"))
+        os.symlink(pidfile, link)
+        self.fails("symbolic link", "run", "-k", vmmtest.guest("hello"), "-m", "32M", "--pidfile", link)
+        os.mkfifo(fifo)
+        reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        self.fails("regular file", "run", "-k", vmmtest.guest("hello"), "-m", "32M", "--pidfile", fifo)
+        os.close(reader)
+        self.assertTrue(os.path.exists(fifo))
+
+    def test_descriptors_of_the_caller_are_let_go(self):
+        reader, writer = os.pipe()
+        done = subprocess.run([vmmtest.VMM, "run", "-D", "--name", "a", "-k", vmmtest.guest("exit"), "-m", "32M", "-a",
+                               "how=spin"], env=self.place.env, pass_fds=[writer], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, check=False)
+        self.assertEqual(done.returncode, 0)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as file:
+            self.assertEqual(file.read(), b"")  # the end, while the VM lives
+        self.assertEqual(self.ps()["a"]["state"], "running")
+
+    def test_events_to_a_descriptor_that_is_not_open_is_refused(self):
+        for options in ((), ("-D",)):
+            self.fails("not open", "run", *options, "-k", vmmtest.guest("hello"), "-m", "32M", "--events", "fd:4")
+
+    def test_a_crash_is_told_in_the_result(self):
+        self.place.detach("a", "exit", "how=spin")
+        os.kill(self.pid("a"), signal.SIGSEGV)
+        vmmtest.wait_until(lambda: not self.ps()["a"]["alive"], "the crash")
+        self.assertEqual(self.end_of("a"), ("dead", "vmm_error", 139))
+
     def test_events_go_to_a_descriptor(self):
         reader, writer = os.pipe()
         with os.fdopen(reader, "rb") as stream:

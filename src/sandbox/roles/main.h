@@ -32,6 +32,12 @@ static const struct rule main_rules[] = {
 	ALLOW(recvmsg),				/* fd.sock: descriptors by SCM_RIGHTS */
 	ALLOW_FCNTL(F_DUPFD_CLOEXEC),		/* one fd to read, one to write */
 
+	/* Descriptors that come that way: one for the console must not block, one for the log must
+	   be open for writing and takes the place of the last. */
+	ALLOW_FCNTL(F_GETFL),
+	ALLOW_FCNTL(F_SETFL),
+	ALLOW_WHEN(dup3, 2, O_CLOEXEC),
+
 	/* The end of a unix= stream: its file goes, if it is still ours. Landlock has no right for
 	   the question. */
 	ALLOW(unlinkat),

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <pty.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -186,6 +187,28 @@ Test(chr_client, takes_a_file_and_a_pipe_and_never_blocks_on_them)
 	wait_hung_up(&a);
 	chr_free(chr);
 	close(fd);
+}
+
+Test(chr_client, terminal_that_nobody_reads_stalls_neither_the_loop_nor_the_others)
+{
+	struct chr *chr = world_start("none", NULL);
+	static char text[CHR_OUT_RING / 2];
+	int master, slave;
+
+	memset(text, '\n', sizeof(text));
+	cr_assert_eq(openpty(&master, &slave, NULL, NULL, NULL), 0);
+	a = (struct peer){.watcher.hung_up = on_hung_up};
+	cr_assert_eq(chr_attach(chr, slave, true, &a.watcher, &a.client), 0);
+	join(&b, chr, false);
+	reader_start(&b.reader, b.fd);
+	for (size_t i = 1; i <= 4; i++) {
+		(void)chr_write(chr, text, sizeof(text));
+		reader_wait_bytes(&b.reader, i * sizeof(text));
+	}
+	cr_assert_gt(chr_client_stats(a.client).dropped, 0);
+	cr_assert_eq(a.hung_up, 0);
+	chr_free(chr);
+	close(master);
 }
 
 Test(chr_client, one_too_many_is_refused_and_its_descriptor_closed)

@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pty.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "backend/chr_fd.h"
@@ -14,6 +16,7 @@ static int fds[2];
 
 static void set_up(void)
 {
+	signal(SIGPIPE, SIG_IGN);
 	cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
 }
 
@@ -84,6 +87,79 @@ Test(chr_fd, master_of_a_pseudo_terminal_is_not_opened_anew)
 	cr_assert_eq(c, 'y');
 	chr_fd_close(&in);
 	cr_assert_geq(fcntl(master, F_GETFD), 0, "borrowed, so not closed");
+}
+
+/* ---- adopted ---- */
+
+static void fill_until_it_would_wait(const struct chr_fd *out)
+{
+	char buf[1000];
+	unsigned n = 0;
+	ssize_t r;
+
+	/* Line feeds: a terminal makes two bytes of each, more than it said it had room for. */
+	memset(buf, '\n', sizeof(buf));
+	while ((r = chr_fd_write(out, buf, sizeof(buf))) > 0)
+		cr_assert_lt(n++, 1000000);
+	cr_assert_eq(r, -EAGAIN);
+}
+
+Test(chr_fd, adopted_terminal_that_nobody_reads_is_never_waited_for)
+{
+	struct chr_fd out;
+	int master, slave;
+	char c;
+
+	cr_assert_eq(openpty(&master, &slave, NULL, NULL, NULL), 0);
+	out = chr_fd_adopt(slave);
+	cr_assert_eq(out.how, CHR_FD_PLAIN);
+	cr_assert_eq(chr_fd_read(&out, &c, 1), -EAGAIN);
+	fill_until_it_would_wait(&out);
+	chr_fd_close(&out);
+	cr_assert_eq(fcntl(slave, F_GETFD), -1, "it was ours");
+	close(master);
+}
+
+Test(chr_fd, adopted_master_whose_terminal_nobody_reads_is_never_waited_for)
+{
+	struct chr_fd out;
+	int master, slave;
+	char c;
+
+	cr_assert_eq(openpty(&master, &slave, NULL, NULL, NULL), 0);
+	out = chr_fd_adopt(master);
+	cr_assert_eq(chr_fd_read(&out, &c, 1), -EAGAIN);
+	fill_until_it_would_wait(&out);
+	chr_fd_close(&out);
+	close(slave);
+}
+
+Test(chr_fd, adopted_pipe_that_nobody_reads_is_never_waited_for)
+{
+	struct chr_fd in = chr_fd_adopt(fds[0]), out = chr_fd_adopt(fds[1]);
+	char c;
+
+	cr_assert_eq(in.how, CHR_FD_PLAIN);
+	cr_assert_eq(out.how, CHR_FD_PLAIN);
+	cr_assert_eq(chr_fd_read(&in, &c, 1), -EAGAIN);
+	fill_until_it_would_wait(&out);
+	chr_fd_close(&in);
+	cr_assert_eq(chr_fd_write(&out, "x", 1), -EPIPE);
+	chr_fd_close(&out);
+}
+
+Test(chr_fd, adopted_socket_keeps_its_flags)
+{
+	struct chr_fd out;
+	int pair[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	out = chr_fd_adopt(pair[0]);
+	cr_assert_eq(out.how, CHR_FD_SOCKET);
+	cr_assert_eq(fcntl(pair[0], F_GETFL) & O_NONBLOCK, 0);
+	fill_until_it_would_wait(&out);
+	chr_fd_close(&out);
+	close(pair[1]);
 }
 
 Test(chr_fd, closed_descriptor_is_none)

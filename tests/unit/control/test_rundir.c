@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -667,4 +668,193 @@ Test(rundir, a_sweep_takes_dead_ones_that_nobody_named_and_no_others)
 	cr_expect(exists("a") && exists("vm-77"), "a living one is gone");
 	rundir_release(&rd);
 	rundir_release(&alive);
+}
+
+Test(rundir, a_sweep_takes_second_names_of_its_own_too)
+{
+	struct rundir rd;
+
+	claim("a", &rd);
+	make_dead("vm-11-2", false);
+	make_dead("vm-11-3", true);
+	make_dead("vm-11-", false);
+	make_dead("vm-11-x", false);
+	make_dead("vm-11-2-3", false);
+	make_dead("vm--2", false);
+	rundir_sweep(0);
+	cr_expect_not(exists("vm-11-2"));
+	cr_expect(exists("vm-11-3") && exists("vm-11-") && exists("vm-11-x"));
+	cr_expect(exists("vm-11-2-3") && exists("vm--2"));
+}
+
+Test(rundir, a_name_of_its_own_leaves_what_a_dead_one_left)
+{
+	char name[RUNDIR_NAME_LEN], result[128];
+	struct rundir dead, rd;
+
+	claim(NULL, &dead);
+	(void)snprintf(result, sizeof(result), "%s/result.json", dead.name);
+	write_file(result, "{}");
+	rundir_release(&dead);
+	claim(NULL, &rd);
+	(void)snprintf(name, sizeof(name), "vm-%d-2", (int)getpid());
+	cr_expect_str_eq(rd.name, name);
+	cr_expect(exists(result), "the result of the dead one is gone");
+}
+
+/* ---- when it can't be told whether one lives ---- */
+
+static void limit_descriptors(rlim_t n)
+{
+	struct rlimit limit;
+
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = n;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* Each step with one descriptor more: every open() of theirs fails once. */
+static void with_few_descriptors(void (*step)(void), const char *file)
+{
+	struct rlimit old;
+
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	for (rlim_t n = 0; n < 24; n++) {
+		limit_descriptors(n);
+		step();
+		limit_descriptors(old.rlim_cur);
+		cr_assert(exists(file), "with %d descriptors: the living one's is gone", (int)n);
+	}
+}
+
+static void claim_taken(void)
+{
+	struct rundir rd = RUNDIR_NONE;
+
+	cr_expect_lt(rundir_claim("vm-77", &rd, NULL), 0);
+}
+
+static void remove_taken(void)
+{
+	cr_expect_lt(rundir_remove_dead("vm-77", NULL), 0);
+}
+
+static void sweep_all(void)
+{
+	rundir_sweep(0);
+}
+
+static void list_taken(void)
+{
+	struct rundir_entry *list;
+	unsigned n;
+
+	if (rundir_list(&list, &n, NULL) < 0)
+		return;
+	cr_expect_eq(n, 1);
+	cr_expect(n == 1 && list[0].alive);
+	free(list);
+}
+
+static void find_taken(void)
+{
+	struct rundir_entry entry;
+
+	cr_expect(rundir_find("vm-77", &entry, NULL, NULL) < 0 || entry.alive);
+}
+
+Test(rundir, with_few_descriptors_a_living_one_is_never_removed)
+{
+	struct child child;
+	struct rundir rd;
+
+	claim("vm-77", &rd);
+	child = hold_in_child(true, &rd);
+	rundir_release(&rd);
+	with_few_descriptors(claim_taken, "vm-77/lock");
+	with_few_descriptors(remove_taken, "vm-77/lock");
+	with_few_descriptors(sweep_all, "vm-77/lock");
+	with_few_descriptors(list_taken, "vm-77/lock");
+	with_few_descriptors(find_taken, "vm-77/lock");
+	cr_expect(find("vm-77").alive);
+	end(child);
+}
+
+/* A link in place of the lock can't be opened, by root neither. */
+Test(rundir, one_whose_lock_cant_be_asked_is_alive_and_stays)
+{
+	struct rundir_entry *list;
+	struct err err = {0};
+	struct rundir rd;
+	unsigned n;
+	int dir_fd;
+
+	claim("vm-12", &rd);
+	rundir_release(&rd);
+	cr_assert_eq(chdir(at("vm-12")), 0);
+	cr_assert_eq(rename("lock", "result.json"), 0);
+	cr_assert_eq(symlink("result.json", "lock"), 0);
+	cr_assert_eq(chdir("/"), 0);
+	expect_refused("vm-12", -ELOOP, "can't tell whether the VM \"vm-12\" runs");
+	cr_expect_eq(rundir_remove_dead("vm-12", &err), -ELOOP);
+	cr_expect(strstr(err.msg, "can't tell"), "%s", err.msg);
+	rundir_sweep(0);
+	cr_expect(exists("vm-12/result.json") && exists("vm-12/lock"));
+	cr_assert_eq(rundir_list(&list, &n, NULL), 0);
+	cr_assert_eq(n, 1);
+	cr_expect(list[0].alive);
+	free(list);
+	dir_fd = open(at("vm-12"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cr_expect_eq(rundir_wait_dead(dir_fd, SECONDS(1), NULL), -ELOOP);
+	cr_assert_eq(unlink(at("vm-12/lock")), 0);
+	cr_expect_eq(rundir_remove_dead("vm-12", NULL), 0);
+}
+
+/* ---- the process ---- */
+
+Test(rundir, waiting_does_not_depend_on_the_id_in_the_file)
+{
+	struct rundir_entry entry;
+	struct child child;
+	struct rundir rd;
+	int dir_fd;
+
+	claim("a", &rd);
+	cr_assert_eq(rundir_find("a", &entry, &dir_fd, NULL), 0);
+	child = hold_in_child(true, &rd);
+	rundir_release(&rd);
+	write_file("a/lock", "1\n");
+	cr_expect_eq(rundir_wait_dead(dir_fd, 1, NULL), -ETIMEDOUT);
+	tell(child.go);
+	cr_expect_eq(rundir_wait_dead(dir_fd, SECONDS(60), NULL), 0);
+}
+
+Test(rundir, the_process_is_the_one_that_listens_even_if_it_stands_still)
+{
+	int dir_fd, pidfd, ready[2];
+	struct rundir_entry entry;
+	struct err err = {0};
+	struct rundir rd;
+	pid_t child, pid = 0;
+
+	claim("a", &rd);
+	cr_assert_eq(rundir_find("a", &entry, &dir_fd, NULL), 0);
+	cr_expect_eq(rundir_open_process(dir_fd, &pid, &err), -ENOENT);
+	cr_expect(strstr(err.msg, "control.sock"), "%s", err.msg);
+	cr_assert_eq(pipe(ready), 0);
+	child = fork_child();
+	if (child == 0) {
+		if (rundir_listen(rd.dir_fd, RUNDIR_SOCKET) < 0 || write(ready[1], "x", 1) != 1)
+			_exit(1);
+		(void)pause();
+	}
+	await(ready[0]);
+	cr_assert_eq(kill(child, SIGSTOP), 0);
+	pidfd = rundir_open_process(dir_fd, &pid, NULL);
+	cr_assert_geq(pidfd, 0);
+	cr_expect_eq(pid, child);
+	cr_expect(fcntl(pidfd, F_GETFD) & FD_CLOEXEC);
+	cr_assert_eq(kill(child, SIGKILL), 0);
+	cr_assert_eq(waitpid(child, NULL, 0), child);
+	cr_expect_eq(rundir_open_process(dir_fd, &pid, NULL), -ECONNREFUSED);
 }

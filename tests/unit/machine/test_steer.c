@@ -212,7 +212,8 @@ Test(steer, stop_of_a_paused_vm_lets_it_run_for_it)
 	s.steps[1] = pause_it;
 	s.steps[2] = stop_it;
 	steered_run(&s);
-	assert_events("started; running; paused; resumed; stopping by=api grace_ms=20000; ended "
+	assert_events("started; running; paused; resumed; stopping by=api grace_ms=20000; "
+		      "power_button; ended "
 		      "reason=poweroff exit_code=0");
 }
 
@@ -230,6 +231,7 @@ Test(steer, sigterm_to_a_paused_vm_lets_it_run_for_it)
 	s.steps[2] = terminate;
 	steered_run(&s);
 	assert_events("started; running; paused; resumed; stopping by=signal grace_ms=10000; "
+		      "power_button; "
 		      "ended reason=poweroff exit_code=0");
 	cr_assert_eq(s.outcome.signal, SIGTERM);
 }
@@ -248,8 +250,9 @@ Test(steer, of_two_stops_the_shorter_time_counts)
 	s.steps[1] = stop_it;
 	s.steps[2] = stop_sooner;
 	steered_run(&s);
-	assert_events("started; running; stopping by=api grace_ms=20000; stopping by=api "
-		      "grace_ms=20; ended reason=killed exit_code=137");
+	assert_events(
+		"started; running; stopping by=api grace_ms=20000; power_button; stopping by=api "
+		"grace_ms=20; ended reason=killed exit_code=137");
 }
 
 Test(steer, guest_that_hears_no_button_is_ended_at_once)
@@ -271,7 +274,8 @@ Test(steer, timeout_goes_on_during_a_pause)
 	s.steps[0] = until_ready;
 	s.steps[1] = pause_it;
 	steered_run(&s);
-	assert_events("started; running; paused; resumed; stopping by=timeout grace_ms=50; ended "
+	assert_events("started; running; paused; resumed; stopping by=timeout grace_ms=50; "
+		      "power_button; ended "
 		      "reason=timeout exit_code=124");
 }
 

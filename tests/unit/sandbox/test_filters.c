@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
@@ -188,12 +189,26 @@ Test(filters, main__asks_a_socket_for_its_peer_only)
 		     SECCOMP_RET_TRAP);
 }
 
+Test(filters, main__changes_the_descriptors_that_it_is_given_and_copies_them)
+{
+	static const uint64_t commands[] = {F_GETFL, F_SETFL, F_DUPFD_CLOEXEC};
+
+	need_seccomp();
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		cr_assert_eq(strict(SANDBOX_MAIN, SYS_fcntl, commands[i], 0), SECCOMP_RET_ALLOW);
+	cr_assert_eq(strict(SANDBOX_MAIN, SYS_dup3, 0, O_CLOEXEC), SECCOMP_RET_ALLOW);
+	cr_assert_eq(strict(SANDBOX_MAIN, SYS_dup3, 0, 0), SECCOMP_RET_TRAP, "it would be kept");
+	cr_assert_eq(strict(SANDBOX_MAIN, SYS_fcntl, F_SETOWN, 0), SECCOMP_RET_TRAP);
+	cr_assert_eq(strict(SANDBOX_WORKER, SYS_fcntl, F_SETFL, 0), SECCOMP_RET_TRAP);
+	cr_assert_eq(strict(SANDBOX_VCPU, SYS_fcntl, F_SETFL, 0), SECCOMP_RET_TRAP);
+}
+
 Test(filters, main__what_vmm_never_calls_traps)
 {
 	static const long calls[] = {
 		SYS_epoll_pwait, SYS_ppoll,    SYS_timerfd_settime, SYS_timerfd_gettime,
 		SYS_readv,	 SYS_preadv,   SYS_pwrite64,	    SYS_recvmmsg,
-		SYS_sendmsg,	 SYS_unlink,   SYS_ftruncate,	    SYS_fsync,
+		SYS_sendmsg,	 SYS_unlink,   SYS_rename,	    SYS_fsync,
 		SYS_fdatasync,	 SYS_truncate, SYS_gettimeofday,    SYS_rt_sigtimedwait,
 		SYS_signalfd4,	 SYS_eventfd2, SYS_timerfd_create,  SYS_memfd_create,
 	};
