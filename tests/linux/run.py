@@ -41,7 +41,7 @@ def main():
     tests = [sys.executable, '-B', str(HERE / f'test_{group}.py'), *rest]
     kvm = toolkit.host_kvm()
     os.environ['PYTHONPATH'] = f'{REPO}/tests/lib:{HERE}'
-    os.environ.setdefault('VMM_TEST_PATIENCE', '240')
+    os.environ.setdefault('VMM_TEST_PATIENCE', '400')
     if kvm == 'hardware' and os.access('/dev/kvm', os.R_OK | os.W_OK):
         toolkit.say(f"linux tests, group {group}: on this host's own KVM")
         os.execv(tests[0], tests)
@@ -51,8 +51,8 @@ def main():
     if os.geteuid() != 0 and not any(os.access(f'{place}/sudo', os.X_OK) for place in os.environ['PATH'].split(':')):
         print(f'1..0 # SKIP {why}, and the lab needs root')
         return 0
-    # A case gives up on its guest after VMM_TEST_PATIENCE, so a longer silence is the lab's own.
-    lab = [str(REPO / 'tools/lab'), '--silence', '400', '--mem', GROUPS[group][1], '--env', 'PYTHONPATH',
+    # A case gives up on its guest after VMM_TEST_PATIENCE, and may try once more, so a longer silence is the lab's own.
+    lab = [str(REPO / 'tools/lab'), '--silence', '900', '--mem', GROUPS[group][1], '--env', 'PYTHONPATH',
            '--timeout', '3h' if os.environ.get('VMM_TEST_TIER') == 'long' else '25m', '--', *tests]
     code, output = listen(lab)
     if code == LAB_FAILED:
