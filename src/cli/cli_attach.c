@@ -294,12 +294,10 @@ int cli_attach(const struct cli_options *options)
 	struct vm_ref vm;
 	int r;
 
-	if (vm_set_only(options, &vm) < 0)
+	if (vm_set_only_alive(options, &vm) < 0)
 		return EXIT_VMM_ERROR;
-	r = vm_ref_need_alive(&vm, &err);
-	if (r == 0)
-		r = option_given(options, OPTION_NO_INPUT) ? attach_output(&vm, &err)
-							   : attach_both_ways(&vm, &err);
+	r = option_given(options, OPTION_NO_INPUT) ? attach_output(&vm, &err)
+						   : attach_both_ways(&vm, &err);
 	vm_ref_done(&vm);
 	return r < 0 ? vm_tell_error(options, err.msg) : 0;
 }

@@ -232,11 +232,9 @@ int cli_device(const struct cli_options *options)
 	struct vm_ref vm;
 	int r;
 
-	if (vm_set_only(options, &vm) < 0)
+	if (vm_set_only_alive(options, &vm) < 0)
 		return EXIT_VMM_ERROR;
-	r = vm_ref_need_alive(&vm, &err);
-	if (r == 0)
-		r = vm_ref_ask(&vm, "GET", "/v1/devices", NULL, &devices, &err);
+	r = vm_ref_ask(&vm, "GET", "/v1/devices", NULL, &devices, &err);
 	/* 0, or an exit status, or an error. */
 	if (r == 0)
 		r = do_device(options, &vm, devices, &err);

@@ -76,14 +76,12 @@ int cli_events(const struct cli_options *options)
 	struct vm_ref vm;
 	int r;
 
-	if (vm_set_only(options, &vm) < 0)
+	if (vm_set_only_alive(options, &vm) < 0)
 		return EXIT_VMM_ERROR;
 	(void)snprintf(target, sizeof(target), "/v1/events?since=%llu%s",
 		       (unsigned long long)options->since,
 		       option_given(options, OPTION_NO_FOLLOW) ? "&follow=0" : "");
-	r = vm_ref_need_alive(&vm, &err);
-	if (r == 0)
-		r = client_do(vm.dir_fd, &request, &reply, &err);
+	r = client_do(vm.dir_fd, &request, &reply, &err);
 	lines_done(&lines);
 	free(reply.body);
 	vm_ref_done(&vm);

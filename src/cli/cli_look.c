@@ -365,11 +365,9 @@ int cli_stats(const struct cli_options *options)
 	struct vm_ref vm;
 	int r;
 
-	if (vm_set_only(options, &vm) < 0)
+	if (vm_set_only_alive(options, &vm) < 0)
 		return EXIT_VMM_ERROR;
-	r = vm_ref_need_alive(&vm, &err);
-	if (r == 0)
-		r = vm_ref_ask(&vm, "GET", "/v1/stats", NULL, &stats, &err);
+	r = vm_ref_ask(&vm, "GET", "/v1/stats", NULL, &stats, &err);
 	vm_ref_done(&vm);
 	if (r < 0)
 		return vm_tell_error(options, err.msg);

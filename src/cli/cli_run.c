@@ -234,7 +234,7 @@ static int parse(struct run *run, int argc, char *const argv[])
 		r = err_set(&run->err, -EINVAL,
 			    "--detach: a VM in the background can only be reached by its control "
 			    "socket: leave out --control off");
-	if (r == 0)
+	if (r == 0 && !run->request.help && !run->request.print_config)
 		r = control_take_fd(run->config.events, &run->events_fd, &run->err);
 	if (r < 0)
 		run_report_open_anyway(&run->report, &run->config, argc, argv);

@@ -74,11 +74,9 @@ int cli_log_level(const struct cli_options *options)
 
 	if (options->n_words > 1 && check_level(options->words[1], &err) < 0)
 		return vm_tell_error(options, err.msg);
-	if (vm_set_only(options, &vm) < 0)
+	if (vm_set_only_alive(options, &vm) < 0)
 		return EXIT_VMM_ERROR;
-	r = vm_ref_need_alive(&vm, &err);
-	if (r == 0)
-		r = ask_level(options, &vm, &answer, &err);
+	r = ask_level(options, &vm, &answer, &err);
 	vm_ref_done(&vm);
 	if (r < 0)
 		return vm_tell_error(options, err.msg);

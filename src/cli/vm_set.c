@@ -264,3 +264,18 @@ int vm_set_only(const struct cli_options *options, struct vm_ref *ret)
 		(void)vm_tell_error(options, err.msg);
 	return r;
 }
+
+int vm_set_only_alive(const struct cli_options *options, struct vm_ref *ret)
+{
+	struct err err = {0};
+	int r = vm_set_only(options, ret);
+
+	if (r < 0)
+		return r;
+	r = vm_ref_need_alive(ret, &err);
+	if (r < 0) {
+		vm_ref_done(ret);
+		(void)vm_tell_error(options, err.msg);
+	}
+	return r;
+}

@@ -42,6 +42,8 @@ int vm_set_finish(const struct cli_options *options, struct vm_set *set);
 
 /* The first word's VM. On failure the message is printed. */
 int vm_set_only(const struct cli_options *options, struct vm_ref *ret) must_check;
+/* The same, and a dead one is a failure, too. */
+int vm_set_only_alive(const struct cli_options *options, struct vm_ref *ret) must_check;
 
 bool vm_ref_is_alive(const struct vm_ref *vm);
 /* result.json, parsed, or NULL: a VM that still runs or was killed says "lost". */

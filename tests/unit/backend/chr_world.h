@@ -13,17 +13,11 @@
 
 #include "backend/chr.h"
 #include "event/loop.h"
-
-extern struct loop *world_loop;
+#include "tests/unit/loop_world.h"
 
 /* Opens a loop; ignores SIGPIPE as vmm does. */
 void world_set_up(void);
 void world_tear_down(void);
-
-/* Runs the loop until done(arg); checked after each turn in which something happened. */
-void world_run_until(bool (*done)(void *arg), void *arg);
-/* Runs it for a while, to show that something does not happen. Returns the CPU time used. */
-uint64_t world_run_for(uint64_t ns);
 
 /* Opens and starts a stream; fails the test with the message when it cannot. */
 struct chr *world_open(const char *spec);

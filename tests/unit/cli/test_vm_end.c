@@ -19,33 +19,17 @@
 #include "cli/vm_set.h"
 #include "control/rundir.h"
 #include "machine/outcome.h"
+#include "tests/unit/runtime_dir.h"
 
 enum { ENDED_BY_REQUEST = 7, ALWAYS = 1 << 30 };
 
-static char top[64];
-
-static void make_top(void)
-{
-	(void)strcpy(top, "/tmp/vm-end-XXXXXX");
-	cr_assert_not_null(mkdtemp(top));
-	cr_assert_eq(setenv("XDG_RUNTIME_DIR", top, 1), 0);
-}
-
-static void remove_top(void)
-{
-	char command[128];
-
-	(void)snprintf(command, sizeof(command), "rm -rf %s", top);
-	cr_assert_eq(system(command), 0);
-}
-
-TestSuite(vm_end, .init = make_top, .fini = remove_top, .timeout = 60);
+TestSuite(vm_end, .init = runtime_dir_make, .fini = runtime_dir_remove, .timeout = 60);
 
 static const char *at(const char *file)
 {
 	static char path[256];
 
-	(void)snprintf(path, sizeof(path), "%s/vmm/%s", top, file);
+	(void)snprintf(path, sizeof(path), "%s/vmm/%s", runtime_dir, file);
 	return path;
 }
 

@@ -12,17 +12,14 @@
 #include <sys/types.h>
 
 #include "event/loop.h"
+#include "tests/unit/loop_world.h"
 
-extern struct loop *world_loop;
 /* A non-blocking listening unix socket; it has no file, so any user may try to connect. */
 extern int world_listener;
 
 void world_set_up(void);
 /* Also checks that no descriptor was left open. */
 void world_tear_down(void);
-
-/* Runs the loop until done(arg). */
-void world_run_until(bool (*done)(void *arg), void *arg);
 
 /* A client, which reads whatever comes while the loop runs, unless it is told to be deaf. */
 struct client {

@@ -16,35 +16,18 @@
 #include <unistd.h>
 
 #include "control/rundir.h"
+#include "tests/unit/runtime_dir.h"
 
 #define SECONDS(n) (UINT64_C(1000000000) * (n))
 
-/* Removed at the end; the tests of criterion are processes of their own. */
-static char top[64];
-
-static void make_top(void)
-{
-	(void)strcpy(top, "/tmp/rundir-XXXXXX");
-	cr_assert_not_null(mkdtemp(top));
-	cr_assert_eq(setenv("XDG_RUNTIME_DIR", top, 1), 0);
-}
-
-static void remove_top(void)
-{
-	char command[128];
-
-	(void)snprintf(command, sizeof(command), "rm -rf %s", top);
-	cr_assert_eq(system(command), 0);
-}
-
-TestSuite(rundir, .init = make_top, .fini = remove_top);
+TestSuite(rundir, .init = runtime_dir_make, .fini = runtime_dir_remove);
 
 /* A path below the base. */
 static const char *at(const char *file)
 {
 	static char path[256];
 
-	(void)snprintf(path, sizeof(path), "%s/vmm%s%s", top, *file ? "/" : "", file);
+	(void)snprintf(path, sizeof(path), "%s/vmm%s%s", runtime_dir, *file ? "/" : "", file);
 	return path;
 }
 
@@ -228,7 +211,7 @@ Test(rundir, a_base_that_is_a_symbolic_link_is_refused)
 {
 	char target[128];
 
-	(void)snprintf(target, sizeof(target), "%s/elsewhere", top);
+	(void)snprintf(target, sizeof(target), "%s/elsewhere", runtime_dir);
 	cr_assert_eq(mkdir(target, 0700), 0);
 	cr_assert_eq(symlink(target, at("")), 0);
 	expect_refused("a", -ENOTDIR, "is not a directory");
@@ -242,7 +225,7 @@ Test(rundir, a_name_that_is_a_symbolic_link_is_not_followed)
 	struct err err = {0};
 
 	claim("other", &rd);
-	(void)snprintf(target, sizeof(target), "%s/elsewhere", top);
+	(void)snprintf(target, sizeof(target), "%s/elsewhere", runtime_dir);
 	cr_assert_eq(mkdir(target, 0700), 0);
 	cr_assert_eq(symlink(target, at("a")), 0);
 	write_file("a/result.json", "precious");
@@ -273,8 +256,8 @@ Test(rundir, the_base_is_that_of_the_user)
 	if (geteuid() == 0) {
 		cr_assert_eq(rundir_base(path, NULL), 0);
 		cr_assert_str_eq(path, "/run/vmm");
-		cr_assert_eq(chown(top, 65534, 65534), 0);
-		cr_assert_eq(setenv("XDG_RUNTIME_DIR", top, 1), 0);
+		cr_assert_eq(chown(runtime_dir, 65534, 65534), 0);
+		cr_assert_eq(setenv("XDG_RUNTIME_DIR", runtime_dir, 1), 0);
 		cr_assert_eq(rundir_base(path, NULL), 0);
 		cr_assert_str_eq(path, "/run/vmm");
 	} else {
@@ -601,7 +584,7 @@ Test(rundir, a_socket_is_private_and_its_path_as_long_as_it_likes)
 	int listener, client, server;
 	char c = 0;
 
-	(void)snprintf(deep, sizeof(deep), "%s/%0150d", top, 0);
+	(void)snprintf(deep, sizeof(deep), "%s/%0150d", runtime_dir, 0);
 	cr_assert_eq(mkdir(deep, 0700), 0);
 	cr_assert_eq(setenv("XDG_RUNTIME_DIR", deep, 1), 0);
 	(void)umask(0);
