@@ -8,7 +8,7 @@ import tempfile
 import unittest
 
 import vmmtest
-from vmmtest import GuestTest, Vmm, guest, run_vmm
+from vmmtest import GuestTest, Vmm, guest, need_kvm, run_vmm
 
 
 def elf_of(name="hello"):
@@ -244,6 +244,7 @@ class Flags(BadInput):
         self.refuse_flags(["--serial", "stdio", "--console", "stdio"], "stdio|console|serial")
 
     def test_console_paths(self):
+        need_kvm()  # streams are opened only when the host can run a guest
         self.refuse_flags(["--console", "file=/nonexistent/dir/file"], "console", "/nonexistent")
         self.refuse_flags(["--console", "unix=/tmp/" + "x" * 200], "console", "socket", "107")
 
