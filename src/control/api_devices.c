@@ -33,11 +33,11 @@ static json_t *vcpu_json(struct vm *vm, unsigned vcpu)
 
 static json_t *device_counters(const struct device *dev)
 {
+	const struct device_stat *stat;
 	json_t *o = json_object();
 
-	for (unsigned i = 0; i < dev->ops->n_stats; i++)
-		api_set(o, dev->ops->stats[i].name,
-			number(device_stat_value(dev, &dev->ops->stats[i])));
+	for (unsigned i = 0; (stat = device_stat_at(dev, i)); i++)
+		api_set(o, stat->name, number(device_stat_value(dev, stat)));
 	return o;
 }
 
@@ -84,7 +84,7 @@ int api_stats(struct api_call *call)
 	for (unsigned i = 0; i < vm_n_vcpus(vm); i++)
 		(void)json_array_append_new(vcpus, vcpu_json(vm, i));
 	for (unsigned i = 0; (dev = vm_device(vm, i)); i++)
-		if (dev->ops->n_stats)
+		if (device_stat_at(dev, 0))
 			api_set(devices, dev->id, device_counters(dev));
 	call->out = json_object();
 	api_set(call->out, "vcpus", vcpus);
@@ -121,11 +121,11 @@ static json_t *device_json(const struct device *dev)
 {
 	const struct device_ops *ops = dev->ops;
 	json_t *stats = json_array(), *verbs = json_array();
+	const struct device_stat *stat;
 
-	for (unsigned i = 0; i < ops->n_stats; i++)
-		(void)json_array_append_new(stats,
-					    json_pack("{s:s, s:s}", "name", ops->stats[i].name,
-						      "help", ops->stats[i].help));
+	for (unsigned i = 0; (stat = device_stat_at(dev, i)); i++)
+		(void)json_array_append_new(
+			stats, json_pack("{s:s, s:s}", "name", stat->name, "help", stat->help));
 	for (unsigned i = 0; i < ops->n_verbs; i++)
 		(void)json_array_append_new(verbs, verb_json(&ops->verbs[i]));
 	return json_pack("{s:s, s:s, s:o, s:o}", "id", dev->id, "help", ops->help ? ops->help : "",

@@ -25,11 +25,12 @@ static bool until_ready(struct steered *v)
 static uint64_t stat(struct steered *v, const char *id, const char *name)
 {
 	struct device *dev = vm_find_device(v->vm, id);
+	const struct device_stat *s_at;
 
 	cr_assert_not_null(dev, "%s", id);
-	for (unsigned i = 0; i < dev->ops->n_stats; i++)
-		if (strcmp(dev->ops->stats[i].name, name) == 0)
-			return device_stat_value(dev, &dev->ops->stats[i]);
+	for (unsigned i = 0; (s_at = device_stat_at(dev, i)); i++)
+		if (strcmp(s_at->name, name) == 0)
+			return device_stat_value(dev, s_at);
 	cr_assert_fail("%s has no %s", id, name);
 	return 0;
 }
