@@ -6,6 +6,27 @@
 
 #include "base/checked.h"
 
+static bool overlap(const struct mm_region *a, const struct mm_region *b)
+{
+	return a->gpa.v - b->gpa.v < b->size || b->gpa.v - a->gpa.v < a->size;
+}
+
+int mm_map_add(struct mm_map *map, const struct mm_region *region)
+{
+	unsigned at = map->n;
+
+	if (map->n == MM_MAP_MAX_REGIONS)
+		return -ENOSPC;
+	for (unsigned i = 0; i < map->n; i++)
+		if (overlap(region, &map->regions[i]))
+			return -EEXIST;
+	for (; at > 0 && map->regions[at - 1].gpa.v > region->gpa.v; at--)
+		map->regions[at] = map->regions[at - 1];
+	map->regions[at] = *region;
+	map->n++;
+	return 0;
+}
+
 void *mm_map_host(const struct mm_map *map, gpa_t gpa, uint64_t len)
 {
 	for (unsigned i = 0; i < map->n; i++) {

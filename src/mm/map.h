@@ -7,6 +7,7 @@
 #ifndef VMM_MM_MAP_H
 #define VMM_MM_MAP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,18 +16,24 @@
 
 struct mm_region {
 	gpa_t gpa;
-	uint64_t size;	 /* bytes, never 0; gpa + size does not wrap */
-	void *host;	 /* where this process has it mapped */
-	int fd;		 /* the memfd behind it, borrowed; -1 for anonymous memory */
-	uint64_t offset; /* of the region in fd */
+	uint64_t size;	    /* bytes, never 0; gpa + size does not wrap */
+	void *host;	    /* where this process has it mapped */
+	int fd;		    /* the memfd behind it, borrowed; -1 for anonymous memory */
+	uint64_t offset;    /* of the region in fd */
+	uint64_t page_size; /* of the huge pages behind it; 0: ordinary pages */
+	bool keep;	    /* a file's contents (virtio-pmem): never discarded */
 };
 
-enum { MM_MAP_MAX_REGIONS = 8 };
+enum { MM_MAP_MAX_REGIONS = 16 };
 
 struct mm_map {
 	unsigned n;
 	struct mm_region regions[MM_MAP_MAX_REGIONS]; /* sorted by gpa, disjoint */
 };
+
+/* Puts a region into a map that nobody uses yet. 0; -EEXIST when it overlaps another, -ENOSPC when
+ * there are too many. */
+int mm_map_add(struct mm_map *map, const struct mm_region *region) must_check;
 
 /* The host pointer for [gpa, gpa + len), or NULL unless all of it lies in one region. len may be 0.
  */

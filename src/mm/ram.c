@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "mm/address.h"
 #include "mm/cgroup.h"
 
 #ifndef MFD_HUGE_SHIFT
@@ -47,36 +48,15 @@ static int memfd_new(const struct mm_ram_opts *opts, int *ret, struct err *err)
 	return 0;
 }
 
-/* Reserves size bytes of address space at a multiple of align; the slack around it is given back.
- */
-static void *reserve_aligned(uint64_t size, uint64_t align)
-{
-	uint64_t room, start, end;
-	char *at;
-
-	if (ckd_add(&room, size, align))
-		return NULL;
-	at = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (at == MAP_FAILED)
-		return NULL;
-	start = align_up((uintptr_t)at, align) - (uintptr_t)at;
-	end = start + size;
-	if (start)
-		(void)munmap(at, start);
-	if (end < room)
-		(void)munmap(at + end, room - end);
-	return at + start;
-}
-
-static int map_ram(struct mm_ram *ram, struct err *err)
+static int map_ram(struct mm_ram *ram, bool on_demand, struct err *err)
 {
 	int flags = MAP_FIXED | (ram->fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS);
 	uint64_t align = MAX(ram->page_size, MIB(2));
-	void *at = reserve_aligned(ram->size, align);
+	void *at = mm_address_reserve(ram->size, align);
 
 	/* Huge pages are reserved by mmap(), so that a shortage shows here and not as SIGBUS later.
 	 */
-	if (!ram->page_size)
+	if (!ram->page_size || on_demand)
 		flags |= MAP_NORESERVE;
 	if (at && mmap(at, ram->size, PROT_READ | PROT_WRITE, flags, ram->fd, 0) == MAP_FAILED) {
 		int saved = errno;
@@ -105,7 +85,7 @@ int mm_ram_new(const struct mm_ram_opts *opts, struct mm_ram **ret, struct err *
 	if (opts->shared || opts->page_size)
 		r = memfd_new(opts, &ram->fd, err);
 	if (r == 0)
-		r = map_ram(ram, err);
+		r = map_ram(ram, opts->on_demand, err);
 	if (r < 0) {
 		ram = mm_ram_free(ram);
 		return r;
@@ -130,25 +110,30 @@ struct mm_ram *mm_ram_free(struct mm_ram *ram)
 	return NULL;
 }
 
+void mm_ram_region(const struct mm_ram *ram, gpa_t gpa, uint64_t offset, uint64_t size,
+		   struct mm_region *ret)
+{
+	vmm_assert(range_inside(offset, size, 0, ram->size));
+	*ret = (struct mm_region){
+		.gpa = gpa,
+		.size = size,
+		.host = (char *)ram->host + offset,
+		.fd = ram->fd,
+		.offset = offset,
+		.page_size = ram->page_size,
+	};
+}
+
 void mm_ram_layout(const struct mm_ram *ram, uint64_t hole_start, uint64_t hole_end,
 		   struct mm_map *ret)
 {
 	uint64_t low = MIN(ram->size, hole_start);
 
 	vmm_assert(is_aligned(hole_start, GIB(1)) && is_aligned(hole_end, GIB(1)));
-	*ret = (struct mm_map){
-		.n = 1,
-		.regions[0] =
-			{.gpa = GPA(0), .size = low, .host = ram->host, .fd = ram->fd, .offset = 0},
-	};
+	*ret = (struct mm_map){.n = 1};
+	mm_ram_region(ram, GPA(0), 0, low, &ret->regions[0]);
 	if (ram->size > low)
-		ret->regions[ret->n++] = (struct mm_region){
-			.gpa = GPA(hole_end),
-			.size = ram->size - low,
-			.host = (char *)ram->host + low,
-			.fd = ram->fd,
-			.offset = low,
-		};
+		mm_ram_region(ram, GPA(hole_end), low, ram->size - low, &ret->regions[ret->n++]);
 }
 
 int mm_ram_clear(const struct mm_ram *ram)

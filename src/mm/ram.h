@@ -25,6 +25,9 @@ struct mm_ram_opts {
 		page_size; /* 0: ordinary pages; else the hugetlb page size, which implies shared */
 	bool shared;
 	bool thp; /* advise transparent huge pages; private memory only */
+	/* Memory for a guest to be given later (virtio-mem): no huge page is reserved now,
+	 * mm_claim() takes them piece by piece. */
+	bool on_demand;
 };
 
 struct mm_ram {
@@ -39,6 +42,10 @@ int mm_ram_check(const struct mm_ram_opts *opts, struct err *err) must_check;
 
 int mm_ram_new(const struct mm_ram_opts *opts, struct mm_ram **ret, struct err *err) must_check;
 struct mm_ram *mm_ram_free(struct mm_ram *ram);
+
+/* The part of it at offset as a region of a map. */
+void mm_ram_region(const struct mm_ram *ram, gpa_t gpa, uint64_t offset, uint64_t size,
+		   struct mm_region *ret);
 
 /*
  * Lays RAM out in guest-physical space: [0, hole_start) and the rest from hole_end up. Both are

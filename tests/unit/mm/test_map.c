@@ -52,3 +52,30 @@ Test(map, copies__leave_everything_alone_when_out_of_range)
 	cr_assert_eq(mm_map_read(&map, GPA(GIB(2)), buf, 1), -EFAULT);
 	cr_assert_eq(mm_map_zero(&map, GPA(GIB(2)), 1), -EFAULT);
 }
+
+Test(map, add__keeps_order_and_refuses_overlap)
+{
+	struct mm_map map = {0};
+	struct mm_region at = {.size = 0x1000, .host = low, .fd = -1};
+	static const uint64_t places[] = {0x4000, 0x1000, 0x8000, 0x2000}, bad[] = {0x3800, 0x4fff};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+		at.gpa = GPA(places[i]);
+		cr_assert_eq(mm_map_add(&map, &at), 0);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		at.gpa = GPA(bad[i]);
+		cr_assert_eq(mm_map_add(&map, &at), -EEXIST);
+	}
+	at = (struct mm_region){.gpa = GPA(0), .size = 0x10000, .host = low, .fd = -1};
+	cr_assert_eq(mm_map_add(&map, &at), -EEXIST, "around one");
+	cr_assert_eq(map.n, 4);
+	for (unsigned i = 1; i < map.n; i++)
+		cr_assert_gt(map.regions[i].gpa.v, map.regions[i - 1].gpa.v);
+	for (unsigned i = 0; map.n < MM_MAP_MAX_REGIONS; i++) {
+		at = (struct mm_region){.gpa = GPA(GIB(1 + i)), .size = 1, .host = low, .fd = -1};
+		cr_assert_eq(mm_map_add(&map, &at), 0);
+	}
+	at.gpa = GPA(GIB(100));
+	cr_assert_eq(mm_map_add(&map, &at), -ENOSPC);
+}
