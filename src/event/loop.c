@@ -1,85 +1,62 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The epoll engine. One turn: wait (one system call, its timeout taken from the first timer, in
- * nanoseconds), call the handlers of the fetched events, then the timers that are due. Posted work
- * comes in through an eventfd that is one of the sources. No timerfd: arming a timer costs no
- * system call.
+ * What both engines have in common. One turn: the engine submits, waits (its timeout taken from the
+ * first timer, in nanoseconds) and calls the handlers of the fetched events; then the timers that
+ * are due, then what was deferred. Posted work comes in through an eventfd that is one of the
+ * sources. No timerfd: arming a timer costs no system call.
  */
 #include "event/loop.h"
 
 #include <errno.h>
-#include <stdatomic.h>
-#include <stdlib.h>
-#include <sys/epoll.h>
-#include <time.h>
+#include <pthread.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "event/loop_internal.h"
 
-enum { BATCH = 16 };
+int loop_init(struct loop *loop, const struct loop_ops *ops, const struct loop_opts *opts)
+{
+	int r;
 
-struct loop {
-	int epoll_fd;
-	int wake_fd;
-	bool running;
-	/* The kernel (before 5.11) or a container's filter refuses epoll_pwait2. */
-	bool coarse_wait;
-	atomic_bool stop;
+	loop->ops = ops;
+	loop->poll_ns = opts->poll_ns;
+	loop->deferred.end = &loop->deferred.first;
+	loop->requests.end = &loop->requests.first;
+	r = eventfd_new();
+	loop->wake_fd = r < 0 ? -1 : r;
+	return r < 0 ? r : 0;
+}
 
-	/* The fetched events that wait for their turn; loop_del_fd() strikes out what must not be
-	 * called. */
-	struct epoll_event batch[BATCH];
-	int batch_at, batch_n;
-
-	struct loop_timer *timers; /* sorted by deadline, equal ones in the order they were armed */
-
-	_Atomic(struct loop_work *) posted; /* newest first; any thread pushes */
-	struct loop_work *work;		    /* taken off posted, oldest first, waiting to be run */
-};
+void loop_done(struct loop *loop)
+{
+	vmm_assert(!loop->running);
+	(void)fd_close(loop->wake_fd);
+}
 
 int loop_new(struct loop **ret)
 {
-	/*
-	 * Edge-triggered and never read: every eventfd_kick() is an edge of its own, so that a
-	 * wake-up costs no read(2). data.ptr NULL marks it.
-	 */
-	struct epoll_event wake = {.events = EPOLLIN | EPOLLET};
-	struct loop *loop = calloc(1, sizeof(*loop));
+	static const struct loop_opts plain = {.engine = LOOP_EPOLL};
+
+	return loop_epoll_new(&plain, ret);
+}
+
+int loop_new_with(const struct loop_opts *opts, struct loop **ret, struct err *err)
+{
 	int r;
 
-	if (!loop)
-		return -ENOMEM;
-	loop->wake_fd = -1;
-	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (loop->epoll_fd < 0) {
-		r = -errno;
-		goto out_free;
-	}
-	r = loop->wake_fd = eventfd_new();
-	if (r < 0)
-		goto out_free;
-	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &wake) < 0) {
-		r = -errno;
-		goto out_free;
-	}
-	*ret = loop;
-	return 0;
-
-out_free:
-	loop_free(loop);
-	return r;
+	if (opts->engine == LOOP_URING)
+		return loop_uring_new(opts, ret, err);
+	r = loop_epoll_new(opts, ret);
+	return r < 0 ? err_set(err, r, "can't make an event loop: %s", strerror(-r)) : 0;
 }
 
 struct loop *loop_free(struct loop *loop)
 {
-	if (!loop)
-		return NULL;
-	vmm_assert(!loop->running);
-	fd_close(loop->wake_fd);
-	fd_close(loop->epoll_fd);
-	free(loop);
+	if (loop)
+		loop->ops->free(loop);
 	return NULL;
 }
 
@@ -89,18 +66,11 @@ void loop_stop(struct loop *loop)
 	eventfd_kick(loop->wake_fd);
 }
 
-/* ---- file descriptors ---- */
-
-static int control_fd(struct loop *loop, int op, struct loop_fd *source, uint32_t events)
-{
-	struct epoll_event event = {.events = events, .data.ptr = source};
-
-	return epoll_ctl(loop->epoll_fd, op, source->fd, &event) < 0 ? -errno : 0;
-}
+/* ---- file descriptors and files ---- */
 
 int loop_add_fd(struct loop *loop, struct loop_fd *source, uint32_t events)
 {
-	int r = control_fd(loop, EPOLL_CTL_ADD, source, events);
+	int r = loop->ops->add_fd(loop, source, events);
 
 	if (r == 0)
 		source->added = true;
@@ -109,23 +79,27 @@ int loop_add_fd(struct loop *loop, struct loop_fd *source, uint32_t events)
 
 int loop_mod_fd(struct loop *loop, struct loop_fd *source, uint32_t events)
 {
-	return control_fd(loop, EPOLL_CTL_MOD, source, events);
+	return loop->ops->mod_fd(loop, source, events);
 }
 
-/*
- * The rest of the batch may name the source, whose memory is the caller's again when we return (and
- * may be given to another source at once). It is struck out here, by address, so that no event
- * reaches either.
- */
 void loop_del_fd(struct loop *loop, struct loop_fd *source)
 {
 	if (!source->added)
 		return;
 	source->added = false;
-	(void)control_fd(loop, EPOLL_CTL_DEL, source, 0);
-	for (int i = loop->batch_at; i < loop->batch_n; i++)
-		if (loop->batch[i].data.ptr == source)
-			loop->batch[i].events = 0;
+	loop->ops->del_fd(loop, source);
+}
+
+int loop_add_file(struct loop *loop, int fd)
+{
+	return loop->ops->add_file(loop, fd);
+}
+
+void loop_io_submit(struct loop *loop, struct loop_io *io)
+{
+	io->next = NULL;
+	*loop->requests.end = io;
+	loop->requests.end = &io->next;
 }
 
 /* ---- timers ---- */
@@ -161,19 +135,21 @@ void loop_timer_arm(struct loop *loop, struct loop_timer *timer, uint64_t in_ns)
 
 /* Time is read once, so that a handler which arms its timer with 0 gives way to the file
  * descriptors. */
-static void fire_timers(struct loop *loop)
+static int fire_timers(struct loop *loop)
 {
 	uint64_t now;
+	int n = 0;
 
 	if (!loop->timers)
-		return;
+		return 0;
 	now = clock_now_ns();
-	while (loop->timers && loop->timers->deadline_ns <= now) {
+	for (; loop->timers && loop->timers->deadline_ns <= now; n++) {
 		struct loop_timer *timer = loop->timers;
 
 		loop_timer_cancel(loop, timer);
 		timer->fired(timer);
 	}
+	return n;
 }
 
 /* ---- posted work ---- */
@@ -183,9 +159,8 @@ void loop_post(struct loop *loop, struct loop_work *work)
 	struct loop_work *head;
 
 	/*
-	 * Whoever turns queued on owns next until run_posted() turns it off. Relaxed would lose
-	 * data that the poster wrote before: acq_rel makes it visible to a run() that is yet to
-	 * start.
+	 * Whoever turns queued on owns next until run_work() turns it off. Relaxed would lose data
+	 * that the poster wrote before: acq_rel makes it visible to a run() that is yet to start.
 	 */
 	if (__atomic_exchange_n(&work->queued, true, __ATOMIC_ACQ_REL))
 		return;
@@ -218,13 +193,12 @@ static void take_posted(struct loop *loop)
 	*end = oldest_first;
 }
 
-static void run_posted(struct loop *loop)
+static void run_work(struct loop_work **list)
 {
-	take_posted(loop);
-	while (loop->work) {
-		struct loop_work *work = loop->work;
+	while (*list) {
+		struct loop_work *work = *list;
 
-		loop->work = work->next;
+		*list = work->next;
 		/*
 		 * From here it may be posted again. An exchange, not a store: it pairs with a
 		 * poster who found the flag still set and relies on this run() to see what he
@@ -235,88 +209,169 @@ static void run_posted(struct loop *loop)
 	}
 }
 
-/* What is taken along keeps its wake-up: that of its post is not dispatched yet, or run_posted() is
- * at work. */
-void loop_work_cancel(struct loop *loop, struct loop_work *work)
+void loop_run_posted(struct loop *loop)
 {
-	struct loop_work **at = &loop->work;
-
 	take_posted(loop);
+	run_work(&loop->work);
+}
+
+/* ---- deferred work ---- */
+
+void loop_defer(struct loop *loop, struct loop_work *work)
+{
+	if (work->queued)
+		return;
+	work->queued = true;
+	work->next = NULL;
+	*loop->deferred.end = work;
+	loop->deferred.end = &work->next;
+}
+
+/* What is deferred by deferred work waits for the next turn, which then comes at once. */
+static void run_deferred(struct loop *loop)
+{
+	loop->closing = loop->deferred.first;
+	loop->deferred.first = NULL;
+	loop->deferred.end = &loop->deferred.first;
+	run_work(&loop->closing);
+}
+
+static bool take_out(struct loop_work **at, const struct loop_work *work)
+{
 	while (*at && *at != work)
 		at = &(*at)->next;
-	if (*at) {
-		*at = work->next;
+	if (!*at)
+		return false;
+	*at = work->next;
+	return true;
+}
+
+static bool take_out_deferred(struct loop *loop, const struct loop_work *work)
+{
+	if (!take_out(&loop->deferred.first, work))
+		return false;
+	loop->deferred.end = &loop->deferred.first;
+	while (*loop->deferred.end)
+		loop->deferred.end = &(*loop->deferred.end)->next;
+	return true;
+}
+
+/* What is taken along keeps its wake-up: that of its post is not dispatched yet, or
+ * loop_run_posted() is at work. */
+void loop_work_cancel(struct loop *loop, struct loop_work *work)
+{
+	take_posted(loop);
+	if (take_out(&loop->work, work) || take_out(&loop->closing, work) ||
+	    take_out_deferred(loop, work))
 		(void)__atomic_exchange_n(&work->queued, false, __ATOMIC_ACQ_REL);
+}
+
+/* ---- busy polling ---- */
+
+void loop_add_poller(struct loop *loop, struct loop_poller *poller)
+{
+	poller->next = loop->pollers;
+	loop->pollers = poller;
+}
+
+void loop_del_poller(struct loop *loop, struct loop_poller *poller)
+{
+	struct loop_poller **at = &loop->pollers;
+
+	while (*at && *at != poller)
+		at = &(*at)->next;
+	if (*at)
+		*at = poller->next;
+	if (loop->next_poller == poller)
+		loop->next_poller = poller->next;
+}
+
+static bool is_polling(const struct loop *loop)
+{
+	return loop->poll_ns != 0 && loop->pollers &&
+	       clock_now_ns() - loop->active_ns < loop->poll_ns;
+}
+
+/* A poller may remove any, itself included. */
+static int ask_pollers(struct loop *loop)
+{
+	struct loop_poller *poller = loop->pollers;
+	int n = 0;
+
+	while (poller) {
+		loop->next_poller = poller->next;
+		n += poller->poll(poller);
+		poller = loop->next_poller;
 	}
+	return n;
 }
 
 /* ---- the turn ---- */
 
-/* Until the first deadline; rounded up where the kernel counts in milliseconds only. */
-static int wait_coarse(struct loop *loop, const struct timespec *timeout)
+/* Not at all while there is something to do, else until the first deadline; NULL: without end. */
+static const struct timespec *how_long(const struct loop *loop, bool polling,
+				       struct timespec *storage)
 {
-	uint64_t ms;
+	uint64_t now, deadline, ns;
 
-	if (!timeout)
-		return epoll_wait(loop->epoll_fd, loop->batch, BATCH, -1);
-	ms = (uint64_t)timeout->tv_sec * 1000 +
-	     ((uint64_t)timeout->tv_nsec + NS_PER_MS - 1) / NS_PER_MS;
-	return epoll_wait(loop->epoll_fd, loop->batch, BATCH, (int)MIN(ms, (uint64_t)INT32_MAX));
+	*storage = (struct timespec){0};
+	if (polling || loop->deferred.first)
+		return storage;
+	if (!loop->timers)
+		return NULL;
+	now = clock_now_ns();
+	deadline = loop->timers->deadline_ns;
+	ns = deadline > now ? deadline - now : 0;
+	storage->tv_sec = (time_t)(ns / NS_PER_S);
+	storage->tv_nsec = (long)(ns % NS_PER_S);
+	return storage;
 }
 
-static int wait_events(struct loop *loop)
+/* 0 or -errno. */
+static int one_turn(struct loop *loop)
 {
-	struct timespec until_first = {0}, *timeout = NULL;
-	int n;
+	bool polling = is_polling(loop);
+	struct timespec storage;
+	int n = loop->ops->turn(loop, how_long(loop, polling, &storage));
 
-	if (loop->timers) {
-		uint64_t now = clock_now_ns(), deadline = loop->timers->deadline_ns;
-		uint64_t ns = deadline > now ? deadline - now : 0;
-
-		until_first.tv_sec = (time_t)(ns / NS_PER_S);
-		until_first.tv_nsec = (long)(ns % NS_PER_S);
-		timeout = &until_first;
-	}
-	if (!loop->coarse_wait) {
-		n = epoll_pwait2(loop->epoll_fd, loop->batch, BATCH, timeout, NULL);
-		if (n >= 0 || (errno != ENOSYS && errno != EPERM))
-			return n < 0 ? -errno : n;
-		loop->coarse_wait = true;
-	}
-	n = wait_coarse(loop, timeout);
-	return n < 0 ? -errno : n;
+	if (n < 0)
+		return n;
+	loop->turns++;
+	n += fire_timers(loop);
+	if (polling)
+		n += ask_pollers(loop);
+	run_deferred(loop);
+	if (loop->ops->finish(loop))
+		run_deferred(loop);
+	if (n > 0 && loop->poll_ns != 0)
+		loop->active_ns = clock_now_ns();
+	return 0;
 }
 
-static void dispatch(struct loop *loop)
+void loop_claim(struct loop *loop)
 {
-	while (loop->batch_at < loop->batch_n) {
-		struct epoll_event event = loop->batch[loop->batch_at++];
-		struct loop_fd *source = event.data.ptr;
-
-		if (!source)
-			run_posted(loop);
-		else if (event.events)
-			source->ready(source, event.events);
-	}
+	atomic_store(&loop->runner, (uintptr_t)pthread_self());
 }
 
 int loop_run(struct loop *loop)
 {
-	int r = 0;
+	int r;
 
 	vmm_assert(!loop->running);
 	loop->running = true;
+	loop_claim(loop);
+	r = loop->ops->begin(loop);
 	/* A stop ends one run: the flag is taken, not read. */
-	while (!atomic_exchange_explicit(&loop->stop, false, memory_order_acquire)) {
-		r = wait_events(loop);
-		if (r < 0 && r != -EINTR)
-			break;
-		loop->batch_at = 0;
-		loop->batch_n = r > 0 ? r : 0;
-		r = 0;
-		dispatch(loop);
-		fire_timers(loop);
-	}
+	while (r == 0 && !atomic_exchange_explicit(&loop->stop, false, memory_order_acquire))
+		r = one_turn(loop);
+	atomic_store(&loop->runner, 0);
 	loop->running = false;
 	return r;
+}
+
+bool loop_is_elsewhere(const struct loop *loop)
+{
+	uintptr_t runner = atomic_load(&loop->runner);
+
+	return runner && runner != (uintptr_t)pthread_self();
 }

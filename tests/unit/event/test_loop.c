@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "engine.h"
+
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +23,7 @@ static struct loop *loop;
 
 static void set_up(void)
 {
-	cr_assert_eq(loop_new(&loop), 0);
+	loop = engine_loop(0, 0);
 }
 
 static void tear_down(void)
@@ -137,6 +139,8 @@ static void keeps_time_without_epoll_pwait2(unsigned error)
 	struct loop_work stop = {.run = stop_on_work};
 	uint64_t start = clock_now_ns();
 
+	if (engine_is_uring())
+		cr_skip_test("io_uring needs no epoll_pwait2");
 	refuse_epoll_pwait2(error);
 	loop_timer_arm(loop, &end, 1500 * NS_PER_US);
 	run();
@@ -198,130 +202,6 @@ Test(loop, timer_that_rearms_with_zero_lets_fds_through)
 	loop_del_fd(loop, &source);
 	close(source.fd);
 	loop_timer_cancel(loop, &t);
-}
-
-/* ---- file descriptors ---- */
-
-struct peer {
-	struct loop_fd source;
-	struct peer *other;
-	struct peer *reborn; /* takes the other's memory */
-	int calls;
-};
-
-static void reborn_ready(struct loop_fd *source, uint32_t events)
-{
-	(void)source;
-	(void)events;
-	cr_assert_fail("an event of the removed fd reached the new one");
-}
-
-/* Whichever of two ready sources comes first removes the other. */
-static void remove_other(struct loop_fd *source, uint32_t events)
-{
-	struct peer *self = container_of(source, struct peer, source);
-
-	(void)events;
-	self->calls++;
-	loop_del_fd(loop, &self->other->source);
-	close(self->other->source.fd);
-	if (self->reborn) {
-		/* The memory lives on as another source that is not ready. */
-		self->other->source = (struct loop_fd){.fd = eventfd_new(), .ready = reborn_ready};
-		cr_assert_eq(loop_add_fd(loop, &self->other->source, EPOLLIN), 0);
-	}
-	loop_stop(loop);
-}
-
-static void two_ready_peers(struct peer *a, struct peer *b)
-{
-	a->other = b;
-	b->other = a;
-	for (struct peer *p = a; p; p = p == a ? b : NULL) {
-		p->source = (struct loop_fd){.fd = eventfd_new(), .ready = remove_other};
-		cr_assert_eq(loop_add_fd(loop, &p->source, EPOLLIN), 0);
-		eventfd_kick(p->source.fd);
-	}
-}
-
-Test(loop, fd_removed_while_its_event_is_fetched_is_not_called)
-{
-	struct peer a = {0}, b = {0};
-
-	two_ready_peers(&a, &b);
-	run();
-	cr_assert_eq(a.calls + b.calls, 1);
-}
-
-Test(loop, source_at_the_address_of_a_removed_one_gets_no_stale_event)
-{
-	struct peer a = {.reborn = &a}, b = {.reborn = &b};
-
-	two_ready_peers(&a, &b);
-	run();
-	cr_assert_eq(a.calls + b.calls, 1);
-}
-
-static void free_self(struct loop_fd *source, uint32_t events)
-{
-	(void)events;
-	loop_del_fd(loop, source);
-	close(source->fd);
-	free(source);
-	loop_stop(loop);
-}
-
-Test(loop, handler_may_remove_and_free_its_own_source)
-{
-	struct loop_fd *source = malloc(sizeof(*source));
-
-	cr_assert_not_null(source);
-	*source = (struct loop_fd){.fd = eventfd_new(), .ready = free_self};
-	cr_assert_eq(loop_add_fd(loop, source, EPOLLIN), 0);
-	eventfd_kick(source->fd);
-	run();
-}
-
-static uint32_t seen_events;
-
-static void note_events(struct loop_fd *source, uint32_t events)
-{
-	seen_events |= events;
-	loop_del_fd(loop, source);
-	loop_stop(loop);
-}
-
-Test(loop, changed_mask_decides_what_is_reported)
-{
-	struct loop_timer end = {.fired = stop_on_timer};
-	struct loop_fd source = {.ready = note_events};
-	int fds[2];
-
-	cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
-	source.fd = fds[1];
-	cr_assert_eq(loop_add_fd(loop, &source, 0), 0);
-	cr_assert(source.added);
-	loop_timer_arm(loop, &end, 5 * NS_PER_MS);
-	run();
-	cr_assert_eq(seen_events, 0);
-	cr_assert_eq(loop_mod_fd(loop, &source, EPOLLOUT), 0);
-	run();
-	cr_assert_eq(seen_events, EPOLLOUT);
-	cr_assert_not(source.added);
-	close(fds[0]);
-	close(fds[1]);
-}
-
-Test(loop, regular_file_is_refused)
-{
-	struct loop_fd source = {.fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC),
-				 .ready = note_events};
-
-	cr_assert_geq(source.fd, 0);
-	cr_assert_eq(loop_add_fd(loop, &source, EPOLLIN), -EPERM);
-	cr_assert_not(source.added);
-	loop_del_fd(loop, &source);
-	close(source.fd);
 }
 
 /* ---- posted work and stopping ---- */
