@@ -19,6 +19,9 @@ struct sandbox_program {
 /* For SANDBOX_STRICT and SANDBOX_LOG. */
 extern const struct sandbox_program sandbox_programs[SANDBOX_ROLES][SANDBOX_OFF];
 
+/* Of the broker and its helpers with SANDBOX_STRICT: everything but what roles/broker.h refuses. */
+extern const struct sandbox_program sandbox_broker_program;
+
 /* Names of calls 0, 1, ... of x86-64, each ended by a 0 byte, an empty one where the number is not
  * taken. */
 extern const char sandbox_call_names[];

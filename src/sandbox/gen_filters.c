@@ -20,8 +20,10 @@
 
 #include "base/compiler.h"
 #include "sandbox/filters.h"
+#include "sandbox/roles/broker.h"
 #include "sandbox/roles/common.h"
 #include "sandbox/roles/deadly.h"
+#include "sandbox/roles/io.h"
 #include "sandbox/roles/main.h"
 #include "sandbox/roles/sanitizer.h"
 #include "sandbox/roles/vcpu.h"
@@ -49,6 +51,7 @@ static const struct role {
 	[SANDBOX_MAIN] = {"main", {TABLE(main_rules), TABLE(common_rules)}},
 	[SANDBOX_VCPU] = {"vcpu", {TABLE(vcpu_rules), TABLE(common_rules)}},
 	[SANDBOX_WORKER] = {"worker", {TABLE(worker_rules), TABLE(common_rules)}},
+	[SANDBOX_IO] = {"io", {TABLE(io_rules), TABLE(common_rules)}},
 };
 
 static const char *const mode_names[SANDBOX_OFF] = {"strict", "log"};
@@ -171,6 +174,27 @@ static int export_program(scmp_filter_ctx ctx, const struct role *role, const ch
 	return 0;
 }
 
+/* Not a role: all is allowed but a few calls. The helpers that the broker executes have it, too. */
+static int generate_broker(void)
+{
+	static const struct role broker = {.name = "broker"};
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	int err = ctx ? 0 : -1;
+
+	for (size_t i = 0; i < ARRAY_SIZE(refused_calls) && !err; i++)
+		err = seccomp_rule_add_exact(ctx, SCMP_ACT_ERRNO(EPERM), refused_calls[i], 0);
+	if (!err)
+		err = export_program(ctx, &broker, mode_names[SANDBOX_STRICT]);
+	if (ctx)
+		seccomp_release(ctx);
+	if (err)
+		(void)fprintf(stderr, "gen_filters: broker: %s\n", strerror(-err));
+	else
+		printf("const struct sandbox_program sandbox_broker_program = {\n"
+		       "\tbroker_strict, sizeof(broker_strict) / sizeof(struct sock_filter)};\n\n");
+	return err;
+}
+
 static int generate(const struct role *role, enum sandbox_mode mode)
 {
 	scmp_filter_ctx ctx = seccomp_init(mode_default[mode]);
@@ -226,6 +250,8 @@ int main(void)
 				return 1;
 		}
 	}
+	if (generate_broker())
+		return 1;
 	print_index();
 	print_names();
 	return fflush(stdout) == 0 ? 0 : 1;

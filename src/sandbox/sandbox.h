@@ -13,6 +13,7 @@
 #define VMM_SANDBOX_SANDBOX_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/compiler.h"
 #include "base/err.h"
@@ -21,7 +22,8 @@ enum sandbox_mode { SANDBOX_STRICT, SANDBOX_LOG, SANDBOX_OFF };
 enum sandbox_role {
 	SANDBOX_MAIN,
 	SANDBOX_VCPU,
-	SANDBOX_WORKER /* prefault and the like */,
+	SANDBOX_WORKER, /* prefault and the like */
+	SANDBOX_IO,	/* I/O threads */
 	SANDBOX_ROLES
 };
 
@@ -38,6 +40,14 @@ int sandbox_lock_process(enum sandbox_mode mode, const char *const *unlink_paths
 
 /* This thread's filter. 0 or -errno with a message. */
 int sandbox_enter_role(enum sandbox_mode mode, enum sandbox_role role, struct err *err) must_check;
+
+/*
+ * The broker's lock-down (broker.h), which its helpers inherit: no_new_privs, of the capabilities
+ * those in `keep` (bits by number), dumpable off, and a filter that refuses (EPERM) what neither
+ * has business with: other processes' memory, modules, the kernel's own doors. 0 or -errno with a
+ * message.
+ */
+int sandbox_lock_broker(enum sandbox_mode mode, uint64_t keep, struct err *err) must_check;
 
 /* Called by the SIGSYS handler after its message: async-signal-safe clean-up such as the terminal.
  */

@@ -52,21 +52,29 @@ static const struct rule main_rules[] = {
 	ALLOW(fstat),
 	ALLOW_WHEN(newfstatat, 3, AT_EMPTY_PATH),
 
+	/* The broker is reaped at the end. */
+	ALLOW(wait4),
+
 	/* The console's log of a detached VM begins anew when it is full. */
 	ALLOW(ftruncate),
 
 	/* The result. */
 	ALLOW(getrusage),
 
+	/* SIGWINCH: the size of the terminal, for a virtio console. */
+	ALLOW_IOCTL(TIOCGWINSZ),
+
 	/* Reset: memory is given back (shared memory by fallocate), and written anew from the kept
 	   fds of kernel and initrd. */
 	ALLOW(pread64),
 	ALLOW(fallocate),
 
-	/* Reset: interrupt controllers and routes. */
+	/* Reset: interrupt controllers, routes, MSIs and doorbells. */
 	ALLOW_IOCTL(KVM_IRQ_LINE),
 	ALLOW_IOCTL(KVM_SET_IRQCHIP),
 	ALLOW_IOCTL(KVM_SET_GSI_ROUTING),
+	ALLOW_IOCTL(KVM_IRQFD),
+	ALLOW_IOCTL(KVM_IOEVENTFD),
 	/* Whether a driver listens to the power button. */
 	ALLOW_IOCTL(KVM_GET_IRQCHIP),
 

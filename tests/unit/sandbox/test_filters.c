@@ -144,9 +144,10 @@ static void assert_requests(enum sandbox_role role, const unsigned long *request
 	cr_assert_eq(kvm_requests_allowed(role), n, "no others");
 }
 
-Test(filters, vcpu__makes_no_other_kvm_request_than_run_and_irq_line)
+Test(filters, vcpu__makes_no_other_kvm_request_than_run_and_those_of_interrupts_and_doorbells)
 {
-	static const unsigned long requests[] = {KVM_IRQ_LINE};
+	static const unsigned long requests[] = {KVM_IRQ_LINE, KVM_IRQFD, KVM_SET_GSI_ROUTING,
+						 KVM_IOEVENTFD};
 
 	need_seccomp();
 	assert_requests(SANDBOX_VCPU, requests, ARRAY_SIZE(requests));
@@ -158,7 +159,7 @@ Test(filters, main__makes_the_kvm_requests_of_reset_reports_and_steering_only)
 		/* reset */
 		KVM_SET_REGS, KVM_SET_SREGS, KVM_SET_XCRS, KVM_SET_XSAVE, KVM_SET_MSRS,
 		KVM_SET_LAPIC, KVM_SET_VCPU_EVENTS, KVM_SET_DEBUGREGS, KVM_SET_MP_STATE,
-		KVM_IRQ_LINE, KVM_SET_IRQCHIP, KVM_SET_GSI_ROUTING,
+		KVM_IRQ_LINE, KVM_SET_IRQCHIP, KVM_SET_GSI_ROUTING, KVM_IRQFD, KVM_IOEVENTFD,
 		/* reports and questions */
 		KVM_GET_REGS, KVM_GET_SREGS, KVM_TRANSLATE, KVM_GET_MP_STATE, KVM_GET_IRQCHIP,
 		/* steering */
@@ -166,6 +167,14 @@ Test(filters, main__makes_the_kvm_requests_of_reset_reports_and_steering_only)
 
 	need_seccomp();
 	assert_requests(SANDBOX_MAIN, requests, ARRAY_SIZE(requests));
+}
+
+Test(filters, io__sets_interrupt_lines_only)
+{
+	static const unsigned long requests[] = {KVM_IRQ_LINE};
+
+	need_seccomp();
+	assert_requests(SANDBOX_IO, requests, ARRAY_SIZE(requests));
 }
 
 Test(filters, worker__makes_no_kvm_request)
@@ -218,6 +227,45 @@ Test(filters, main__what_vmm_never_calls_traps)
 	cr_assert_eq(strict(SANDBOX_MAIN, SYS_madvise, 0, MADV_DONTNEED), SECCOMP_RET_ALLOW);
 }
 
+Test(filters, io__what_vmm_never_calls_traps)
+{
+	static const long calls[] = {
+		SYS_io_uring_setup, SYS_epoll_create1, SYS_eventfd2,   SYS_signalfd4, SYS_unlinkat,
+		SYS_dup3,	    SYS_getsockopt,    SYS_setsockopt, SYS_ftruncate, SYS_fsync,
+		SYS_splice,	    SYS_sendmmsg,      SYS_recvmmsg,   SYS_accept,    SYS_poll,
+	};
+
+	need_seccomp();
+	assert_all_trap(SANDBOX_IO, calls, ARRAY_SIZE(calls));
+	cr_assert_eq(strict(SANDBOX_IO, SYS_fcntl, F_SETFL, 0), SECCOMP_RET_TRAP);
+}
+
+Test(filters, only_io__connects_and_to_unix_sockets_only)
+{
+	struct seccomp_data data = {.nr = SYS_socket, .arch = AUDIT_ARCH_X86_64};
+	const struct sandbox_program *io = &sandbox_programs[SANDBOX_IO][SANDBOX_STRICT];
+
+	need_seccomp();
+	for (unsigned family = AF_UNSPEC; family < AF_MAX; family++) {
+		data.args[0] = family;
+		cr_assert_eq(run(io, &data).action,
+			     family == AF_UNIX ? SECCOMP_RET_ALLOW : SECCOMP_RET_TRAP);
+	}
+	for (int role = 0; role < SANDBOX_ROLES; role++)
+		cr_assert_eq(strict((enum sandbox_role)role, SYS_connect, 0, 0),
+			     role == SANDBOX_IO ? SECCOMP_RET_ALLOW : SECCOMP_RET_TRAP);
+}
+
+Test(filters, only_io__uses_a_ring)
+{
+	static const long calls[] = {SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register};
+
+	need_seccomp();
+	assert_all_trap(SANDBOX_MAIN, calls, ARRAY_SIZE(calls));
+	assert_all_trap(SANDBOX_VCPU, calls, ARRAY_SIZE(calls));
+	assert_all_trap(SANDBOX_WORKER, calls, ARRAY_SIZE(calls));
+}
+
 Test(filters, vcpu_and_worker__wait_for_no_fd_and_touch_no_file)
 {
 	static const long calls[] = {
@@ -232,7 +280,7 @@ Test(filters, vcpu_and_worker__wait_for_no_fd_and_touch_no_file)
 	assert_all_trap(SANDBOX_WORKER, calls, ARRAY_SIZE(calls));
 }
 
-Test(filters, vcpu__reads_and_closes_nothing)
+Test(filters, vcpu__reads_eventfds_only_and_closes_nothing)
 {
 	static const long calls[] = {SYS_read, SYS_close, SYS_fstat, SYS_lseek, SYS_getrusage};
 
@@ -240,6 +288,8 @@ Test(filters, vcpu__reads_and_closes_nothing)
 	need_seccomp();
 	assert_all_trap(SANDBOX_VCPU, calls, ARRAY_SIZE(calls));
 	assert_all_trap(SANDBOX_WORKER, calls, ARRAY_SIZE(calls));
+	cr_assert_eq(strict(SANDBOX_VCPU, SYS_read, 0, 8), SECCOMP_RET_ALLOW);
+	cr_assert_eq(strict(SANDBOX_VCPU, SYS_read, 0, 4096), SECCOMP_RET_TRAP);
 }
 
 Test(filters, madvise__each_role_has_its_own_advice)
@@ -250,6 +300,9 @@ Test(filters, madvise__each_role_has_its_own_advice)
 		     SECCOMP_RET_ALLOW);
 	cr_assert_eq(strict(SANDBOX_MAIN, SYS_madvise, 0, MADV_POPULATE_WRITE), SECCOMP_RET_TRAP);
 	cr_assert_eq(strict(SANDBOX_VCPU, SYS_madvise, 0, MADV_POPULATE_WRITE), SECCOMP_RET_TRAP);
+	cr_assert_eq(strict(SANDBOX_IO, SYS_madvise, 0, MADV_POPULATE_WRITE), SECCOMP_RET_ALLOW);
+	cr_assert_eq(strict(SANDBOX_IO, SYS_madvise, 0, MADV_REMOVE), SECCOMP_RET_ALLOW);
+	cr_assert_eq(strict(SANDBOX_IO, SYS_madvise, 0, MADV_FREE), SECCOMP_RET_ALLOW);
 	for (int r = 0; r < SANDBOX_ROLES; r++)
 		cr_assert_eq(strict((enum sandbox_role)r, SYS_madvise, 0, MADV_HUGEPAGE),
 			     SECCOMP_RET_TRAP);
@@ -260,6 +313,7 @@ Test(filters, only_vcpu_may_run_a_vcpu)
 	need_seccomp();
 	cr_assert_eq(strict(SANDBOX_MAIN, SYS_ioctl, KVM_RUN, 0), SECCOMP_RET_TRAP);
 	cr_assert_eq(strict(SANDBOX_WORKER, SYS_ioctl, KVM_RUN, 0), SECCOMP_RET_TRAP);
+	cr_assert_eq(strict(SANDBOX_IO, SYS_ioctl, KVM_RUN, 0), SECCOMP_RET_TRAP);
 }
 
 Test(filters, ioctl__request_is_compared_in_its_low_half_only)
@@ -297,8 +351,8 @@ Test(filters, no_role_maps_executable_memory)
 
 Test(filters, no_role_makes_threads_processes_or_sockets)
 {
-	static const long calls[] = {SYS_clone,	 SYS_clone3,  SYS_vfork, SYS_socket,  SYS_bind,
-				     SYS_listen, SYS_connect, SYS_chmod, SYS_renameat};
+	static const long calls[] = {SYS_clone, SYS_clone3, SYS_vfork, SYS_socket,
+				     SYS_bind,	SYS_listen, SYS_chmod, SYS_renameat};
 
 	need_seccomp();
 	for (int r = 0; r < SANDBOX_ROLES; r++) {

@@ -27,7 +27,7 @@
 
 enum { REFUSED = 125 };
 
-static const char *const roles[SANDBOX_ROLES] = {"main", "vcpu", "worker"};
+static const char *const roles[SANDBOX_ROLES] = {"main", "vcpu", "worker", "io"};
 
 /* What glibc does unasked in any thread. */
 static int ordinary_life(void)
@@ -92,24 +92,27 @@ static int threads_live_and_end(void)
 {
 	struct sigaction action = {.sa_handler = on_kick};
 	pthread_barrier_t parked;
-	pthread_t vcpu, worker;
-	struct start starts[] = {{&parked, SANDBOX_VCPU}, {&parked, SANDBOX_WORKER}};
-	void *ret[2];
+	pthread_t vcpu, worker, io;
+	struct start starts[] = {
+		{&parked, SANDBOX_VCPU}, {&parked, SANDBOX_WORKER}, {&parked, SANDBOX_IO}};
+	void *ret[3];
 
 	if (child_lock(SANDBOX_STRICT, NULL) < 0 || sigaction(SIGRTMIN, &action, NULL) ||
-	    pthread_barrier_init(&parked, NULL, 3) || sem_init(&kicked, 0, 0))
+	    pthread_barrier_init(&parked, NULL, 4) || sem_init(&kicked, 0, 0))
 		return 1;
 	if (pthread_create(&vcpu, NULL, role_thread, &starts[0]) ||
-	    pthread_create(&worker, NULL, role_thread, &starts[1]))
+	    pthread_create(&worker, NULL, role_thread, &starts[1]) ||
+	    pthread_create(&io, NULL, role_thread, &starts[2]))
 		return 2;
 	if (child_enter(SANDBOX_STRICT, SANDBOX_MAIN) < 0)
 		return 3;
 	(void)pthread_barrier_wait(&parked);
 	if (pthread_kill(vcpu, SIGRTMIN))
 		return 4;
-	if (pthread_join(vcpu, &ret[0]) || pthread_join(worker, &ret[1]))
+	if (pthread_join(vcpu, &ret[0]) || pthread_join(worker, &ret[1]) ||
+	    pthread_join(io, &ret[2]))
 		return 5;
-	return ret[0] || ret[1] ? 6 : 0;
+	return ret[0] || ret[1] || ret[2] ? 6 : 0;
 }
 
 Test(roles, threads_of_all_roles_live_are_kicked_and_end)
@@ -160,7 +163,8 @@ Test(roles, main__loop_and_stream_calls_are_allowed)
 
 static int vcpu_calls(void)
 {
-	static const unsigned long requests[] = {KVM_RUN, KVM_IRQ_LINE};
+	static const unsigned long requests[] = {KVM_RUN, KVM_IRQ_LINE, KVM_IOEVENTFD, KVM_IRQFD,
+						 KVM_SET_GSI_ROUTING};
 
 	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
 		if (ioctl(-1, requests[i], NULL) != -1 || errno != EBADF)
@@ -222,9 +226,10 @@ Test(denied, message_names_call_thread_role_and_remedy)
 	cr_assert_eq(child.text[strlen(child.text) - 1], '\n');
 }
 
+/* TCP: an I/O thread may connect unix sockets. */
 static int make_socket(void)
 {
-	return socket(AF_UNIX, SOCK_STREAM, 0) < 0;
+	return socket(AF_INET, SOCK_STREAM, 0) < 0;
 }
 
 Test(denied, every_role_traps_with_125)
