@@ -122,6 +122,25 @@ struct chr_limit {
 };
 void chr_set_limit(struct chr *chr, struct chr_limit *limit);
 
+/*
+ * The sending side of a device that loses nothing, unlike chr_write() alone: it asks for room first
+ * and waits for it. Without a client a unix= stream has none. All on the loop's thread.
+ */
+struct chr_tx {
+	/* chr_has_room() was false, and may be true now. */
+	void (*room)(struct chr_tx *tx);
+	/* A client of a unix= stream has come or gone. */
+	void (*peer)(struct chr_tx *tx, bool there);
+};
+enum { CHR_ROOM_MAX = 128 << 10 };
+void chr_set_tx(struct chr *chr, struct chr_tx *tx); /* NULL: none */
+/* chr_write() of n bytes, at most CHR_ROOM_MAX, would take them all. */
+bool chr_has_room(struct chr *chr, size_t n);
+/* What was written goes out at once, not at the next newline. */
+void chr_push(struct chr *chr);
+/* Somebody is there to read. Always so but for a unix= stream. */
+bool chr_has_peer(const struct chr *chr);
+
 /* A line for people, such as "pty /dev/pts/3"; valid until chr_free(). */
 const char *chr_describe(const struct chr *chr);
 struct chr_stats chr_stats(const struct chr *chr);

@@ -35,6 +35,47 @@ int chr_set_description(struct chr *chr, struct err *err, const char *fmt, ...)
 	return 0;
 }
 
+/* ---- room ---- */
+
+static void on_room(struct chr_out *out)
+{
+	struct chr *chr = container_of(out, struct chr, out);
+
+	if (chr->tx)
+		chr->tx->room(chr->tx);
+}
+
+void chr_set_tx(struct chr *chr, struct chr_tx *tx)
+{
+	chr->tx = tx;
+}
+
+bool chr_has_room(struct chr *chr, size_t n)
+{
+	return chr_out_has_room(&chr->out, n);
+}
+
+void chr_push(struct chr *chr)
+{
+	chr_out_push(&chr->out);
+}
+
+bool chr_has_peer(const struct chr *chr)
+{
+	return !chr->no_peer;
+}
+
+void chr_set_peer(struct chr *chr, bool there)
+{
+	if (chr->no_peer == !there)
+		return;
+	chr->no_peer = !there;
+	if (chr->tx)
+		chr->tx->peer(chr->tx, there);
+}
+
+/* ---- life ---- */
+
 static int chr_new(const char *what, struct chr **ret)
 {
 	_cleanup_(chr_free_cleanup) struct chr *chr = calloc(1, sizeof(*chr));
@@ -42,11 +83,13 @@ static int chr_new(const char *what, struct chr **ret)
 
 	if (!chr)
 		return -ENOMEM;
-	chr->slave = chr->listener.fd = chr->listener.dir_fd = -1;
+	chr->slave = -1;
+	chr->listener.socket = UNIX_LISTENER_NONE;
 	chr_funnel_init(chr);
 	chr_clients_init(chr);
 	chr->what = strdup(what);
 	r = chr_out_init(&chr->out, chr->what);
+	chr->out.room = on_room;
 	if (r == 0)
 		r = chr_in_init(&chr->in);
 	if (r == 0 && !chr->what)

@@ -11,6 +11,7 @@
 #include "backend/chr.h"
 #include "backend/chr_in.h"
 #include "backend/chr_out.h"
+#include "backend/unix_socket.h"
 #include "base/mutex.h"
 
 /* One row per kind, by enum chr_kind. open gives in and out their descriptors and sets the
@@ -26,10 +27,7 @@ extern const struct chr_kind_ops chr_none_ops, chr_stdio_ops, chr_file_ops, chr_
 
 /* The listening side of unix=PATH. */
 struct chr_listener {
-	int fd, dir_fd;
-	char *name; /* within dir_fd */
-	dev_t dev;
-	ino_t ino;
+	struct unix_listener socket;
 	struct loop_fd acceptable, hangup;
 	struct loop_timer retry;
 };
@@ -59,6 +57,9 @@ struct chr {
 	struct loop *loop;
 	struct chr_out out;
 	struct chr_in in;
+
+	struct chr_tx *tx; /* NULL: none */
+	bool no_peer;	   /* unix: no client */
 
 	/* chr_funnel.c: several inputs, one receiver. Loop's thread, but for posting `ask`. */
 	struct chr_rx *rx; /* NULL: none */
@@ -92,6 +93,9 @@ void chr_clients_init(struct chr *chr);
 void chr_clients_done(struct chr *chr);
 void chr_clients_write(struct chr *chr, const void *buf, size_t n); /* any thread */
 void chr_clients_flush(struct chr *chr, uint64_t deadline_ns);
+
+/* A client of a unix= stream has come or gone; may be said twice. */
+void chr_set_peer(struct chr *chr, bool there);
 
 int chr_set_description(struct chr *chr, struct err *err, const char *fmt, ...)
 	printf_like(3, 4) must_check;

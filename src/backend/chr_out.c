@@ -188,7 +188,51 @@ static void wait_writable(struct chr_out *out)
 	}
 }
 
-static void drain(struct chr_out *out)
+/* Dead, everything is dropped, so there is room for anything. */
+static bool fits(const struct chr_out *out, size_t n) REQUIRES(out->lock)
+{
+	return out->state == CHR_OUT_DEAD ||
+	       (out->state != CHR_OUT_HELD && n <= out->ring.size - out->ring.used);
+}
+
+bool chr_out_has_room(struct chr_out *out, size_t n)
+{
+	bool room;
+
+	mutex_lock(&out->lock);
+	room = fits(out, n);
+	out->asked |= !room;
+	mutex_unlock(&out->lock);
+	return room;
+}
+
+static void tell_room(struct chr_out *out)
+{
+	bool tell;
+
+	mutex_lock(&out->lock);
+	tell = out->asked && fits(out, CHR_ROOM_MAX);
+	if (tell)
+		out->asked = false;
+	mutex_unlock(&out->lock);
+	if (tell && out->room)
+		out->room(out);
+}
+
+void chr_out_push(struct chr_out *out)
+{
+	bool kick;
+
+	mutex_lock(&out->lock);
+	kick = out->loop && !out->kicked && out->ring.used > 0 &&
+	       (out->state == CHR_OUT_IDLE || out->state == CHR_OUT_LINGERING);
+	out->kicked |= kick;
+	mutex_unlock(&out->lock);
+	if (kick)
+		loop_post(out->loop, &out->kick);
+}
+
+static void write_out(struct chr_out *out)
 {
 	int r;
 
@@ -207,6 +251,12 @@ static void drain(struct chr_out *out)
 	if (r > 0)
 		loop_post(out->loop, &out->kick);
 	loop_timer_arm(out->loop, &out->linger, linger_ns);
+}
+
+static void drain(struct chr_out *out)
+{
+	write_out(out);
+	tell_room(out);
 }
 
 static void on_kick(struct loop_work *work)

@@ -31,10 +31,11 @@ enum { CHR_OUT_RING = 256 << 10 };
 enum chr_out_state { CHR_OUT_IDLE, CHR_OUT_LINGERING, CHR_OUT_BLOCKED, CHR_OUT_HELD, CHR_OUT_DEAD };
 
 struct chr_out {
-	struct mutex lock; /* leaf; never held over a system call; guards the next three */
+	struct mutex lock; /* leaf; never held over a system call; guards the next four */
 	struct chr_ring ring;
 	enum chr_out_state state;
 	bool kicked; /* work is posted and has not run */
+	bool asked;  /* room() is wanted */
 
 	_Atomic uint64_t written, dropped;
 
@@ -49,6 +50,8 @@ struct chr_out {
 	bool complained;
 	/* The stream's end is gone: true when another may come (held), false for good (dead). */
 	bool (*lost)(struct chr_out *out);
+	/* After chr_out_has_room() was false. May be NULL. */
+	void (*room)(struct chr_out *out);
 	struct chr_limit *limit; /* may be NULL */
 	uint64_t since_limit;	 /* bytes */
 };
@@ -62,6 +65,11 @@ void chr_out_kill(struct chr_out *out);
 void chr_out_attach(struct chr_out *out, struct chr_fd fd);
 void chr_out_start(struct chr_out *out, struct loop *loop);
 size_t chr_out_write(struct chr_out *out, const uint8_t *bytes, size_t n);
+/* For a writer on the loop's thread that drops nothing; n is at most CHR_ROOM_MAX. False: room()
+ * is called when it is worth asking again. */
+bool chr_out_has_room(struct chr_out *out, size_t n);
+/* What was written need not wait for a newline. */
+void chr_out_push(struct chr_out *out);
 /* Waits at most timeout_ms; what is not out by then is dropped and counted. */
 void chr_out_flush(struct chr_out *out, unsigned timeout_ms);
 

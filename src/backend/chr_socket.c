@@ -5,21 +5,16 @@
  * is no end for the guest; a client that shuts down only its sending half goes on reading.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <libgen.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "backend/chr_core.h"
-#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+
+enum { WAITING_MAX = 4 };
 
 /* ---- clients ---- */
 
@@ -41,6 +36,7 @@ static void client_gone(struct chr *chr)
 		chr_in_set_hung_up(&chr->in);
 	}
 	chr_out_attach(&chr->out, CHR_FD_NONE);
+	chr_set_peer(chr, false);
 }
 
 /* Output failed: the client is gone whatever its other half says. */
@@ -85,6 +81,7 @@ static void admit(struct chr *chr, int fd)
 	}
 	chr_in_attach(&chr->in, in);
 	chr_out_attach(&chr->out, out);
+	chr_set_peer(chr, true);
 }
 
 static void turn_away(int fd)
@@ -126,7 +123,7 @@ static void on_acceptable(struct loop_fd *source, uint32_t events)
 
 static int watch_listener(struct chr *chr)
 {
-	chr->listener.acceptable.fd = chr->listener.fd;
+	chr->listener.acceptable.fd = chr->listener.socket.fd;
 	chr->listener.acceptable.ready = on_acceptable;
 	return loop_add_fd(chr->loop, &chr->listener.acceptable, EPOLLIN);
 }
@@ -141,106 +138,13 @@ static void on_retry(struct loop_timer *timer)
 
 /* ---- the listening socket ---- */
 
-/* Only a socket that nobody listens on may be replaced; 0 when it was removed. */
-static int remove_stale(const char *what, const struct sockaddr_un *addr, struct err *err)
-{
-	_cleanup_close_ int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	struct stat st;
-
-	if (probe < 0)
-		return err_set(err, -errno, "%s: cannot make a unix socket: %s", what,
-			       strerror(errno));
-	if (lstat(addr->sun_path, &st) < 0)
-		return errno == ENOENT ? 0
-				       : err_set(err, -errno, "%s: cannot look at '%s': %s", what,
-						 addr->sun_path, strerror(errno));
-	if (!S_ISSOCK(st.st_mode))
-		return err_set(
-			err, -EEXIST,
-			"%s: '%s' exists and is not a socket; remove it or choose another path",
-			what, addr->sun_path);
-	if (connect(probe, (const struct sockaddr *)addr, sizeof(*addr)) < 0 &&
-	    errno == ECONNREFUSED)
-		return unlink(addr->sun_path) < 0
-			       ? err_set(err, -errno,
-					 "%s: cannot replace the stale socket '%s': %s", what,
-					 addr->sun_path, strerror(errno))
-			       : 0;
-	return err_set(err, -EADDRINUSE,
-		       "%s: another process listens on '%s'; stop it or choose another path", what,
-		       addr->sun_path);
-}
-
-static int bind_private(int fd, const struct sockaddr_un *addr)
-{
-	/* The socket file belongs to its owner only. umask is the process's: there is one thread
-	 * yet. */
-	mode_t old = umask(077);
-	int r = bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 ? -errno : 0;
-
-	(void)umask(old);
-	return r;
-}
-
-static int listen_on(struct chr *chr, const struct sockaddr_un *addr, struct err *err)
-{
-	struct chr_listener *l = &chr->listener;
-	int r;
-
-	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (l->fd < 0)
-		return err_set(err, -errno, "%s: cannot make a unix socket: %s", chr->what,
-			       strerror(errno));
-	r = bind_private(l->fd, addr);
-	if (r == -EADDRINUSE) {
-		r = remove_stale(chr->what, addr, err);
-		if (r < 0)
-			return r;
-		r = bind_private(l->fd, addr);
-	}
-	if (r == 0 && listen(l->fd, 4) < 0)
-		r = -errno;
-	if (r < 0)
-		return err_set(err, r, "%s: cannot listen on '%s': %s", chr->what, addr->sun_path,
-			       strerror(-r));
-	return 0;
-}
-
-/* Keeps what is needed to remove the file at the end, wherever the process then lives. */
-static int remember_file(struct chr *chr, const char *path, struct err *err)
-{
-	_cleanup_free_ char *dir = strdup(path), *base = strdup(path);
-	struct chr_listener *l = &chr->listener;
-	struct stat st;
-
-	if (!dir || !base)
-		return err_set(err, -ENOMEM, "%s: out of memory", chr->what);
-	if (lstat(path, &st) == 0) {
-		l->dev = st.st_dev;
-		l->ino = st.st_ino;
-	}
-	l->dir_fd = open(dirname(dir), O_PATH | O_DIRECTORY | O_CLOEXEC);
-	l->name = strdup(basename(base));
-	if (l->dir_fd < 0 || !l->name)
-		return err_set(err, -errno, "%s: cannot open the directory of '%s': %s", chr->what,
-			       path, strerror(errno));
-	return 0;
-}
-
 static int unix_open(struct chr *chr, const char *path, struct err *err)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int r;
+	int r = unix_listener_open(chr->what, path, WAITING_MAX, &chr->listener.socket, err);
 
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return err_set(err, -ENAMETOOLONG, "%s: the socket path '%s' is too long",
-			       chr->what, path);
-	memcpy(addr.sun_path, path, strlen(path));
-	r = listen_on(chr, &addr, err);
-	if (r == 0)
-		r = remember_file(chr, path, err);
 	if (r < 0)
 		return r;
+	chr->no_peer = true;
 	chr->in.left = client_left;
 	chr->in.hangup = client_hung_up;
 	chr->out.lost = client_lost;
@@ -257,17 +161,6 @@ static int unix_start(struct chr *chr, struct err *err)
 	return 0;
 }
 
-/* Only our own file goes: somebody may have put another one in its place. */
-static void unlink_own(struct chr_listener *l)
-{
-	struct stat st;
-
-	if (l->dir_fd < 0 || !l->name || fstatat(l->dir_fd, l->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return;
-	if (st.st_dev == l->dev && st.st_ino == l->ino)
-		(void)unlinkat(l->dir_fd, l->name, 0);
-}
-
 static void unix_close(struct chr *chr)
 {
 	struct chr_listener *l = &chr->listener;
@@ -277,11 +170,7 @@ static void unix_close(struct chr *chr)
 		loop_del_fd(chr->loop, &l->hangup);
 		loop_timer_cancel(chr->loop, &l->retry);
 	}
-	unlink_own(l);
-	l->fd = fd_close(l->fd);
-	l->dir_fd = fd_close(l->dir_fd);
-	free(l->name);
-	l->name = NULL;
+	unix_listener_close(&l->socket);
 }
 
 const struct chr_kind_ops chr_unix_ops = {
