@@ -10,12 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "base/text.h"
 #include "config/config.h"
 #include "config/load.h"
 #include "config/schema.h"
-#include "config/value.h"
+#include "config/set.h"
 
 enum { SHOWN_LEN = 64 };
 
@@ -29,7 +28,7 @@ struct walk {
 /* One flag as it was found. */
 struct found {
 	const struct schema_row *row;
-	const char *value; /* NULL: takes none */
+	const char *value; /* NULL: takes none, or none was given */
 	char shown[SHOWN_LEN];
 };
 
@@ -121,6 +120,8 @@ static int take_value(struct walk *walk, struct found *found, struct err *err)
 	const char *arg = found->row->arg ? found->row->arg : "value";
 	const char *next = walk->next < walk->argc ? walk->argv[walk->next] : NULL;
 
+	if (schema_value_is_optional(found->row) && (!next || *next == '-'))
+		return 0; /* there are no words that stand alone, so the next is the next flag */
 	if (!next)
 		return err_set(err, -EINVAL, "%s needs a value: %s %s", found->shown, found->shown,
 			       arg);
@@ -196,148 +197,16 @@ static int walk_next(struct walk *walk, struct found *found, struct err *err)
 	return r < 0 ? r : 1;
 }
 
-/* Sets one value; `where` names it in the message. */
-static int set_row(struct run_parse *parse, const struct schema_row *row, const char *text,
-		   const char *where)
-{
-	struct err why = {0};
-
-	if (value_set(row, parse->draft.config, text, &why) < 0)
-		return err_set(parse->err, why.code, "%s: %s", where, why.msg);
-	parse->draft.given |= schema_bit(row);
-	return 0;
-}
-
-static int unknown_part(struct run_parse *parse, const struct found *found, const char *key)
-{
-	const char *keys[SCHEMA_MAX_ROWS], *near;
-	struct str list = {0};
-	_cleanup_free_ char *shown = NULL;
-	size_t n = 0;
-
-	for (size_t i = 0; i < schema_n_rows; i++)
-		if (schema_find_key(found->row->flag, schema_rows[i].key) == &schema_rows[i]) {
-			str_addf(&list, "%s%s", n ? ", " : "", schema_rows[i].key);
-			keys[n++] = schema_rows[i].key;
-		}
-	near = schema_nearest(key, keys, n);
-	shown = str_steal(&list);
-	return err_set(parse->err, -EINVAL, "%s: unknown key '%s'%s%s%s (keys: %s)", found->shown,
-		       key, near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "",
-		       shown ? shown : "");
-}
-
-/* "key=value", or the bare value of the flag's head if it comes first. */
-static int set_part(struct run_parse *parse, const struct found *found, char *part, bool first)
-{
-	char where[2 * SHOWN_LEN];
-	char *equals = strchr(part, '=');
-	const struct schema_row *row = found->row;
-
-	if (!equals && first && *part)
-		return set_row(parse, row, part, found->shown);
-	if (!*part)
-		return err_set(parse->err, -EINVAL, "%s: nothing stands before or after a comma",
-			       found->shown);
-	if (!equals)
-		return err_set(parse->err, -EINVAL, "%s: '%s' is not KEY=VALUE", found->shown,
-			       part);
-	*equals = '\0';
-	row = schema_find_key(row->flag, part);
-	if (!row)
-		return unknown_part(parse, found, part);
-	(void)snprintf(where, sizeof(where), "%s: %s", found->shown, part);
-	return set_row(parse, row, equals + 1, where);
-}
-
-static int set_compound(struct run_parse *parse, const struct found *found)
-{
-	_cleanup_free_ char *copy = strdup(found->value);
-	char *rest = copy, *part;
-	int r = 0;
-
-	if (!copy)
-		return err_set(parse->err, -ENOMEM, "out of memory");
-	while (r == 0 && (part = strsep(&rest, ",")))
-		r = set_part(parse, found, part, part == copy);
-	return r;
-}
-
-/* --set: the dotted path that is nearest to a wrong one. */
-static int unknown_dotted(struct run_parse *parse, const struct found *found, const char *dotted)
-{
-	char names[SCHEMA_MAX_ROWS][32];
-	const char *list[SCHEMA_MAX_ROWS], *near;
-	char pointer[SCHEMA_POINTER_LEN];
-	size_t n = 0;
-
-	for (size_t i = 0; i < schema_n_rows; i++) {
-		const struct schema_row *row = &schema_rows[i];
-
-		if (!row->name)
-			continue;
-		(void)snprintf(names[n], sizeof(names[n]), "%s", schema_dotted(row, pointer));
-		list[n] = names[n];
-		n++;
-		if (strcmp(row->name, dotted) == 0) /* the object is missing: memory.hugepages */
-			return err_set(parse->err, -EINVAL,
-				       "%s: unknown key '%s': did you mean '%s'?", found->shown,
-				       dotted, pointer);
-	}
-	near = schema_nearest(dotted, list, n);
-	return err_set(parse->err, -EINVAL, "%s: unknown key '%s': %s%s%s", found->shown, dotted,
-		       near ? "did you mean '" : "see vmm config schema", near ? near : "",
-		       near ? "'?" : "");
-}
-
-static const struct schema_row *find_dotted(const char *dotted)
-{
-	char buf[SCHEMA_POINTER_LEN];
-
-	for (size_t i = 0; i < schema_n_rows; i++)
-		if (schema_rows[i].name && strcmp(schema_dotted(&schema_rows[i], buf), dotted) == 0)
-			return &schema_rows[i];
-	return NULL;
-}
-
-static int set_dotted(struct run_parse *parse, const struct found *found)
-{
-	_cleanup_free_ char *copy = strdup(found->value);
-	char where[2 * SHOWN_LEN];
-	const struct schema_row *row;
-	char *equals;
-
-	if (!copy)
-		return err_set(parse->err, -ENOMEM, "out of memory");
-	equals = strchr(copy, '=');
-	if (!equals)
-		return err_set(parse->err, -EINVAL,
-			       "%s: '%s' is not KEY=VALUE, such as memory.size=1G", found->shown,
-			       copy);
-	*equals = '\0';
-	row = find_dotted(copy);
-	if (!row)
-		return unknown_dotted(parse, found, copy);
-	(void)snprintf(where, sizeof(where), "%s %s", found->shown, copy);
-	return set_row(parse, row, equals + 1, where);
-}
-
-static int set_preset(struct run_parse *parse, const struct found *found)
-{
-	return set_row(parse, found->row - 1, found->row->preset, found->shown);
-}
-
 static int apply(struct run_parse *parse, const struct found *found)
 {
 	switch (found->row->action) {
 	case FLAG_VALUE:
-		return schema_is_compound(found->row)
-			       ? set_compound(parse, found)
-			       : set_row(parse, found->row, found->value, found->shown);
+		return set_flag(&parse->draft, found->row, found->value, found->shown, parse->err);
 	case FLAG_PRESET:
-		return set_preset(parse, found);
+		return set_flag(&parse->draft, found->row - 1, found->row->preset, found->shown,
+				parse->err);
 	case FLAG_SET:
-		return set_dotted(parse, found);
+		return set_dotted(&parse->draft, found->value, found->shown, parse->err);
 	case FLAG_PRINT_CONFIG:
 		parse->request->print_config = true;
 		break;
@@ -392,7 +261,7 @@ static int apply_flags(struct run_parse *parse, struct walk walk)
 int config_parse_run(int argc, char *const argv[], struct vm_config *config,
 		     struct run_request *ret, struct err *err)
 {
-	struct run_parse parse = {.draft = {config, 0}, .request = ret, .err = err};
+	struct run_parse parse = {.draft = {.config = config}, .request = ret, .err = err};
 	const struct walk start = {.argc = argc, .argv = argv};
 	int r, files;
 

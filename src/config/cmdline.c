@@ -49,13 +49,22 @@ static bool text_sets(const char *text, const char *name)
 	return false;
 }
 
+static bool goes_somewhere(const char *stream)
+{
+	return stream && strcmp(stream, "none") != 0;
+}
+
 /*
- * ttyS0 is the guest's only console, unless its output is dropped. With --console none the words
+ * The word for the guest's console; NULL when all output is dropped. With --console none the words
  * are still read by vmm: they tell a panic and end up in the result.
  */
-static bool serial_carries_console(const struct vm_config *config)
+static const char *console_word(const struct vm_config *config)
 {
-	return config->serial && strcmp(config->serial, "none") != 0;
+	if (config->hvc && strcmp(config->hvc, "console") == 0)
+		return "console=hvc0";
+	if (goes_somewhere(config->serial))
+		return "console=ttyS0";
+	return goes_somewhere(config->hvc) ? "console=hvc0" : NULL;
 }
 
 static void add_word(struct str *s, const char *word)
@@ -66,11 +75,12 @@ static void add_word(struct str *s, const char *word)
 char *config_cmdline(const struct vm_config *config)
 {
 	const char *append = config->kernel.append ? config->kernel.append : "";
+	const char *console = console_word(config);
 	struct str s = {0};
 
 	if (config->kernel.defaults) {
-		if (serial_carries_console(config) && !text_sets(append, "console"))
-			add_word(&s, "console=ttyS0");
+		if (console && !text_sets(append, "console"))
+			add_word(&s, console);
 		if (config->on_panic != CONFIG_PANIC_WAIT && !text_sets(append, "panic"))
 			add_word(&s, "panic=-1");
 	}

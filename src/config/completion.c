@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Completion for bash. Bash cuts words at "=", so `--flag=value` and `key=value` come as three
- * words; the generated function looks at the one before the "=".
+ * words; the generated function looks at the one before the "=", and behind a comma at the flag.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +24,10 @@ static const char head[] =
 	"\telif [[ $prev == \"=\" && $COMP_CWORD -ge 2 ]]; then\n"
 	"\t\tprev=${COMP_WORDS[COMP_CWORD-2]}\n"
 	"\tfi\n"
+	"\tlocal at=$((COMP_CWORD - 1)) flag\n"
+	"\twhile [[ $at -gt 1 && ${COMP_WORDS[at]} != -* ]]; do at=$((at - 1)); done\n"
+	"\tflag=${COMP_WORDS[at]}\n"
+	"\t[[ $cur == *,* ]] && prev=$flag\n"
 	"\tif [[ $COMP_CWORD -eq 1 ]]; then\n"
 	"\t\t_vmm_words \"run config selftest doctor version";
 
@@ -75,7 +79,10 @@ static const char functions[] =
 	"\n"
 	"_vmm_run()\n"
 	"{\n"
-	"\tcase $prev in\n";
+	"\tcase $flag:${prev##*,} in\n";
+
+static const char functions_rest[] = "\tesac\n"
+				     "\tcase $prev in\n";
 
 static const char tail[] = "\tesac\n"
 			   "}\n"
@@ -105,31 +112,68 @@ static bool has_values(const struct schema_row *row)
 	return row->type == VALUE_BOOL || row->n_choices;
 }
 
-/* After "--mem 1G,": its keys, each behind what stands there; after "1G,hugepages=" that key's
- * values. */
-static void add_compound(const struct schema_row *flag, struct str *out)
+/* "hugepages=", but "ro" for what is off until it is named. */
+static void add_key(const struct schema_row *row, struct str *out)
 {
-	str_add(out, "\t");
-	add_flags(flag, out);
-	str_add(out, ")\n\t\tlocal before=\n\t\t[[ $cur == *,* ]] && before=${cur%,*},\n"
-		     "\t\t[[ -n $before ]] && _vmm_words \"");
-	for (size_t i = 0; i < schema_n_rows; i++)
-		if (schema_rows[i].key && strcmp(schema_rows[i].flag, flag->flag) == 0)
-			str_addf(out, "${before}%s= ", schema_rows[i].key);
-	str_add(out, "\"\n\t\t;;\n");
+	bool alone =
+		row->type == VALUE_BOOL && (!row->fallback || strcmp(row->fallback, "off") == 0);
+
+	str_addf(out, "${before}%s%s ", schema_key(row), alone ? "" : "=");
 }
 
-static void add_case(const struct schema_row *row, struct str *out)
+/*
+ * After "--mem 1G,": its keys, each behind what stands there; after "1G,hugepages=" that key's
+ * values. Before the first comma there is the bare value, a path or something that nobody can know;
+ * where no key may stand bare, the keys come at once.
+ */
+static void add_compound(const struct schema_row *flag, struct str *out)
 {
-	if (row->key && schema_is_head(row))
-		add_compound(row, out);
-	if (row->key && has_values(row)) {
-		str_addf(out, "\t*,%s) _vmm_words \"", row->key);
+	const struct schema_row *row = NULL, *bare = schema_bare_key(flag);
+
+	str_add(out, "\t");
+	add_flags(flag, out);
+	str_add(out, ")\n\t\tlocal before=\n\t\t[[ $cur == *,* ]] && before=${cur%,*},\n");
+	if (bare)
+		str_add(out, "\t\t[[ -n $before ]] && _vmm_words \"");
+	else
+		str_addf(out, "\t\t_vmm_words \"%s",
+			 schema_value_is_optional(flag) ? "on off " : "");
+	while ((row = schema_next_key(flag, row)))
+		add_key(row, out);
+	str_add(out, "\"\n");
+	if (bare && bare->type == VALUE_PATH)
+		str_add(out, "\t\t[[ -z $before ]] && _vmm_files\n");
+	str_add(out, "\t\t;;\n");
+}
+
+/* "--disk:cache | -d:cache": the flag and the last key before the "=". */
+static void add_flag_key(const struct schema_row *flag, const struct schema_row *row,
+			 struct str *out)
+{
+	str_addf(out, "--%s:%s", flag->flag, schema_key(row));
+	for (const char *letter = flag->letters; letter && *letter; letter++)
+		str_addf(out, " | -%c:%s", *letter, schema_key(row));
+}
+
+/* The values of a compound flag's keys. */
+static void add_key_values(const struct schema_row *flag, struct str *out)
+{
+	const struct schema_row *row = NULL;
+
+	while ((row = schema_next_key(flag, row))) {
+		if (!has_values(row))
+			continue;
+		str_add(out, "\t");
+		add_flag_key(flag, row, out);
+		str_add(out, ") _vmm_words \"");
 		add_values(row, out);
-		str_add(out, "\" ;;\n");
+		str_add(out, "\"; return ;;\n");
 	}
-	if (row->key || row->type == VALUE_NONE)
-		return;
+}
+
+/* A flag with one value. */
+static void add_simple(const struct schema_row *row, struct str *out)
+{
 	str_add(out, "\t");
 	add_flags(row, out);
 	if (has_values(row)) {
@@ -139,6 +183,16 @@ static void add_case(const struct schema_row *row, struct str *out)
 	} else {
 		str_add(out, row->type == VALUE_PATH ? ") _vmm_files ;;\n" : ") ;;\n");
 	}
+}
+
+static void add_case(const struct schema_row *row, struct str *out)
+{
+	if (!schema_is_head(row) || row->type == VALUE_NONE)
+		return;
+	if (schema_is_compound(row))
+		add_compound(row, out);
+	else
+		add_simple(row, out);
 }
 
 /* Any other word: a flag, or a path behind file= or unix=. */
@@ -169,6 +223,10 @@ void config_print_completion(const struct config_command *commands, size_t n, FI
 	_cleanup_free_ char *text = NULL;
 
 	add_head(commands, n, &s);
+	for (size_t i = 0; i < schema_n_rows; i++)
+		if (schema_is_head(&schema_rows[i]) && schema_is_compound(&schema_rows[i]))
+			add_key_values(&schema_rows[i], &s);
+	str_add(&s, functions_rest);
 	for (size_t i = 0; i < schema_n_rows; i++)
 		if (schema_rows[i].flag)
 			add_case(&schema_rows[i], &s);

@@ -3,8 +3,9 @@
  * struct vm_config: one VM as plain, validated data. Command line, JSON file and --set all meet
  * here, and everything past this room takes it as const.
  *
- * schema.c holds ONE table. From it come the flags, the JSON keys, --help, `vmm config schema`, the
- * option list of the man page and the shell completion, so they can't differ. Runs on main only.
+ * schema.c holds ONE table, with those of repeated things in schema_devices.c. From it come the
+ * flags, the JSON keys, --help, `vmm config schema`, the option list of the man page and the shell
+ * completion, so they can't differ. Runs on main only.
  */
 #ifndef VMM_CONFIG_CONFIG_H
 #define VMM_CONFIG_CONFIG_H
@@ -23,7 +24,116 @@ enum config_on_panic { CONFIG_PANIC_EXIT, CONFIG_PANIC_WAIT };
 enum config_control { CONFIG_CONTROL_AUTO, CONFIG_CONTROL_ON, CONFIG_CONTROL_OFF };
 enum config_sandbox { CONFIG_SANDBOX_STRICT, CONFIG_SANDBOX_LOG, CONFIG_SANDBOX_OFF };
 
-enum { CONFIG_MAX_CPUS = 254 };
+enum config_cache { CONFIG_CACHE_NONE, CONFIG_CACHE_WRITEBACK, CONFIG_CACHE_UNSAFE };
+enum config_io_engine { CONFIG_ENGINE_AUTO, CONFIG_ENGINE_URING, CONFIG_ENGINE_EPOLL };
+enum config_transport { CONFIG_TRANSPORT_PCI, CONFIG_TRANSPORT_MMIO };
+enum config_watchdog {
+	CONFIG_WATCHDOG_OFF, /* there is none */
+	CONFIG_WATCHDOG_RESET,
+	CONFIG_WATCHDOG_POWEROFF,
+	CONFIG_WATCHDOG_PAUSE,
+	CONFIG_WATCHDOG_NONE, /* an event and nothing else */
+};
+enum config_net_kind {
+	CONFIG_NET_NONE,
+	CONFIG_NET_TAP,
+	CONFIG_NET_FD,
+	CONFIG_NET_USER,
+	CONFIG_NET_STREAM,
+};
+
+enum {
+	CONFIG_MAX_CPUS = 254,
+	CONFIG_MAX_ELEMENTS = 128, /* of one array */
+	CONFIG_MAX_QUEUES = 64,
+	CONFIG_MAX_IOTHREADS = 64,
+	CONFIG_MAX_ID = 31,
+	CONFIG_ID_LEN = CONFIG_MAX_ID + 1, /* buffer for an id */
+	CONFIG_MAC_LEN = 6,
+};
+
+/*
+ * Devices of which there can be several, elements of arrays of struct vm_config in the order in
+ * which they were given, and those of which there is one at most. Strings are owned; NULL and 0
+ * mean not given unless it says something else. Rates are per second; a burst is what may go at
+ * once above that, after a pause.
+ */
+struct config_disk {
+	char *id; /* NULL: config_disk_id() makes one */
+	char *path;
+	bool ro;
+	int cache;		   /* enum config_cache */
+	uint32_t queues;	   /* 1..CONFIG_MAX_QUEUES; 0: min(processors, 4) */
+	uint32_t qsize;		   /* a power of two, 4..32768; default 256 */
+	char *serial;		   /* at most 20 bytes */
+	bool lock;		   /* default on */
+	bool overlay;		   /* writes are dropped at the end */
+	uint64_t bw, bw_burst;	   /* bytes */
+	uint32_t iops, iops_burst; /* requests */
+	int iothread;		   /* index; -1: not given, the queues are spread */
+	bool packed;		   /* offer packed rings, default on */
+};
+
+/* Exactly one of tap, fd, user, stream and none is given: config_net_kind(). */
+struct config_net {
+	char *id;	 /* NULL: config_net_id() makes one */
+	char *tap;	 /* name of an interface */
+	uint32_t fd;	 /* an inherited tap, 3 or more */
+	bool user;	 /* passt; one at most */
+	char *stream;	 /* "unix:PATH", config_stream_path() */
+	bool none;	 /* no network: then it is the only element, and no device */
+	char *mac;	 /* six bytes for config_parse_mac(), unicast; NULL: machine/ makes one */
+	uint32_t queues; /* pairs, 1..CONFIG_MAX_QUEUES; 0: not given */
+	uint32_t qsize;	 /* as of a disk */
+	uint32_t mtu;	 /* 68..65535 */
+	bool offload;	 /* default on */
+	bool listen;	 /* stream: wait for the other side; else connect to it */
+	uint64_t bw;	 /* bytes, each way */
+	uint32_t pps;	 /* packets, each way */
+	int iothread;	 /* as of a disk */
+	bool packed;	 /* as of a disk */
+};
+
+struct config_vsock {
+	uint32_t cid; /* 3..4294967294 */
+	char *uds;    /* path of the unix socket; "_PORT" behind it still fits a socket's address */
+	int iothread; /* as of a disk */
+	bool packed;  /* as of a disk */
+};
+
+struct config_rng {
+	uint64_t bw; /* bytes; 0: no limit */
+};
+
+struct config_balloon {
+	uint64_t size;	     /* bytes that the guest is asked for at its start */
+	bool deflate_on_oom; /* default on */
+	bool reporting;	     /* of free pages, default on */
+	uint64_t stats_ns;   /* how often statistics are asked for; 0: never */
+};
+
+struct config_pmem {
+	char *id; /* NULL: config_pmem_id() makes one */
+	char *path;
+	bool ro;
+	uint64_t size; /* bytes, a multiple of 2 MiB; 0: the file's */
+};
+
+/* A named port of the virtio console. */
+struct config_port {
+	char *name;
+	char *stream; /* chr spec, default none */
+};
+
+struct config_publish {
+	char *text; /* [ADDR:]HOST:GUEST[/tcp|udp], config_parse_publish() */
+};
+
+struct config_iothreads {
+	uint32_t count;	  /* 1..CONFIG_MAX_IOTHREADS, default 1 */
+	uint64_t poll_ns; /* busy polling before a thread sleeps; 0: none */
+	char *pin;	  /* "CPU:CPU:...", config_pin_cpu() */
+};
 
 /* Strings are owned, NULL when not given (and then left out of the JSON). Enums are stored as int.
  */
@@ -42,6 +152,9 @@ struct vm_config {
 		int shared;	    /* enum config_shared */
 		bool thp;	    /* transparent huge pages for private memory */
 		bool prefault;
+		uint64_t max;	  /* bytes; what is above size can be plugged; 0: nothing */
+		uint64_t plugged; /* bytes of that at the start, a multiple of block */
+		uint64_t block; /* bytes that are plugged at once, a power of two; default 2 MiB */
 	} memory;
 	struct {
 		uint32_t boot;			  /* 1..CONFIG_MAX_CPUS */
@@ -50,12 +163,28 @@ struct vm_config {
 	char *console; /* chr spec: stdio (default), pty, file=PATH, unix=PATH, none */
 	char *serial;  /* "console" (default): ttyS0 carries the console; else a chr spec of its own
 			*/
+	char *hvc; /* virtio console hvc0: none (default), "console", or a chr spec of its own */
 	char *debugcon;		  /* chr spec of the debug port 0xe9; default none */
 	int on_reboot;		  /* enum config_on_reboot */
 	int on_panic;		  /* enum config_on_panic */
 	uint64_t timeout_ns;	  /* 0: none */
 	uint64_t stop_timeout_ns; /* default 10 s */
 	char *result;		  /* path */
+
+	struct config_disk *disks;
+	struct config_net *nets;
+	struct config_publish *publish; /* ports of the user net */
+	struct config_pmem *pmem;
+	struct config_port *ports;
+	unsigned n_disks, n_nets, n_publish, n_pmem, n_ports;
+	struct config_vsock *vsock;	/* NULL: none */
+	struct config_rng *rng;		/* NULL: none */
+	struct config_balloon *balloon; /* NULL: none */
+	int watchdog;			/* enum config_watchdog */
+	struct config_iothreads iothreads;
+	int io_engine; /* enum config_io_engine */
+	int transport; /* enum config_transport */
+
 	struct {
 		char *path; /* NULL: stderr */
 		int level;  /* enum log_level, default warn; -q: error */
@@ -90,8 +219,8 @@ int config_parse_run(int argc, char *const argv[], struct vm_config *config,
 /* Applies a JSON file ("-" is stdin) over config without cross-field validation. */
 int config_load_file(struct vm_config *config, const char *path, struct err *err) must_check;
 
-/* Cross-field checks: kernel given, topology product, memory against hugepages, console against
- * serial. */
+/* Cross-field checks: kernel given, topology product, memory against hugepages, what carries the
+ * console, and what devices can't have in common. */
 int config_validate(const struct vm_config *config, struct err *err) must_check;
 
 /*
@@ -112,9 +241,34 @@ struct config_topology {
 };
 struct config_topology config_topology(const struct vm_config *config);
 
+/* The ids of devices: what was given, else "disk0" and so on by position, made in buf. */
+const char *config_disk_id(const struct vm_config *config, unsigned i, char buf[CONFIG_ID_LEN]);
+const char *config_net_id(const struct vm_config *config, unsigned i, char buf[CONFIG_ID_LEN]);
+const char *config_pmem_id(const struct vm_config *config, unsigned i, char buf[CONFIG_ID_LEN]);
+
+enum config_net_kind config_net_kind(const struct config_net *net);
+/* The path of "unix:PATH", inside of net; NULL without a stream. */
+const char *config_stream_path(const struct config_net *net);
+
+/* "52:54:00:12:34:56"; 0 or -EINVAL when it isn't the address of one interface. */
+int config_parse_mac(const char *text, uint8_t ret[CONFIG_MAC_LEN]) must_check;
+
+struct config_forward {
+	char address[46]; /* without brackets; "": all addresses of the host */
+	uint16_t host, guest;
+	bool udp;
+};
+/* "[ADDR:]HOST:GUEST[/tcp|udp]", an IPv6 address in brackets. 0 or -EINVAL with a message. */
+int config_parse_publish(const char *text, struct config_forward *ret, struct err *err) must_check;
+
+/* The processor of the host that I/O thread i is pinned to, -1 for none; a list that is shorter
+ * than the threads starts over. */
+int config_pin_cpu(const struct vm_config *config, unsigned i);
+
 /*
  * The command line that the guest gets, malloc()ed: the default words unless kernel.defaults is off
- * ("console=ttyS0 panic=-1"; the console only when the serial port goes somewhere, panic=-1 not
+ * ("console=ttyS0 panic=-1"; console=hvc0 when that carries the console or the serial port goes
+ * nowhere; no console when nothing goes anywhere, panic=-1 not
  * with on_panic=wait, which would be over at once), then append; words that append sets itself are
  * not added twice, and what follows "--" in append stays last and in order.
  */

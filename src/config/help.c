@@ -18,18 +18,20 @@ static void add_flag(const struct schema_row *row, struct str *out)
 	for (; *letters; letters++)
 		str_addf(out, "-%c, ", *letters);
 	str_addf(out, "--%s", row->flag);
-	if (row->type != VALUE_NONE) {
+	if (schema_value_is_optional(row)) {
+		str_add(out, " [on|off|KEY=VALUE...]");
+	} else if (row->type != VALUE_NONE) {
 		str_add(out, " ");
 		doc_argument(row, out);
 	}
-	if (schema_is_compound(row))
+	if (schema_is_compound(row) && !schema_value_is_optional(row))
 		str_add(out, "[,KEY=VALUE...]");
 }
 
 /* "        hugepages=2M|1G" */
 static void add_key(const struct schema_row *row, struct str *out)
 {
-	str_addf(out, "        %s=", row->key);
+	str_addf(out, "        %s=", schema_key(row));
 	doc_argument(row, out);
 }
 
@@ -79,6 +81,16 @@ static void print_row(const struct schema_row *row, FILE *out)
 		print_columns(left_shown, text_shown, out);
 }
 
+/* The keys of a group but for the one that stands in the flag's line. */
+static void print_group_keys(const struct schema_row *group, FILE *out)
+{
+	const struct schema_row *bare = schema_bare_key(group), *row = NULL;
+
+	while ((row = schema_next_key(group, row)))
+		if (row != bare)
+			print_row(row, out);
+}
+
 void config_print_help(FILE *out)
 {
 	bool first = true;
@@ -92,5 +104,7 @@ void config_print_help(FILE *out)
 			(void)fprintf(out, "%s%s:\n", first ? "" : "\n", row->heading);
 		first = false;
 		print_row(row, out);
+		if (schema_is_group(row))
+			print_group_keys(row, out);
 	}
 }

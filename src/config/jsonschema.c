@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "config/config.h"
 #include "config/schema.h"
+#include "config/tree.h"
 #include "config/value.h"
 
 DEFINE_CLEANUP(json_t *, json_decref);
@@ -54,8 +55,9 @@ static void add_string(json_t *into, const struct schema_row *row)
 		(void)json_object_set_new(into, "minLength", json_integer(1));
 	if (row->max)
 		(void)json_object_set_new(into, "maxLength", json_integer((json_int_t)row->max));
-	if (row->type == VALUE_NAME)
-		(void)json_object_set_new(into, "pattern", json_string(NAME_PATTERN));
+	if (row->type == VALUE_NAME || row->pattern)
+		(void)json_object_set_new(into, "pattern",
+					  json_string(row->pattern ? row->pattern : NAME_PATTERN));
 	if (row->type == VALUE_STREAM)
 		add_stream_pattern(into, row);
 }
@@ -79,6 +81,8 @@ static void add_type(json_t *into, const struct schema_row *row)
 {
 	switch (row->type) {
 	case VALUE_NONE:
+	case VALUE_LIST:
+	case VALUE_OBJECT:
 		break;
 	case VALUE_STRING:
 	case VALUE_PATH:
@@ -90,6 +94,7 @@ static void add_type(json_t *into, const struct schema_row *row)
 		(void)json_object_set_new(into, "type", json_string("boolean"));
 		break;
 	case VALUE_UINT:
+	case VALUE_INDEX:
 		(void)json_object_set_new(into, "type", json_string("integer"));
 		add_limits(into, row->min, row->max);
 		break;
@@ -113,8 +118,8 @@ static void add_type(json_t *into, const struct schema_row *row)
 	}
 }
 
-/* New: what one key may be. */
-static json_t *describe_row(const struct schema_row *row, const struct vm_config *defaults)
+/* New: what one key may be; defaults is what the row's offset counts from. */
+static json_t *describe_row(const struct schema_row *row, const void *defaults)
 {
 	json_t *key = json_object(),
 	       *fallback = row->fallback ? value_to_json(row, defaults) : NULL;
@@ -136,6 +141,68 @@ static json_t *describe_object(const char *help)
 	(void)json_object_set_new(object, "additionalProperties", json_false());
 	(void)json_object_set_new(object, "properties", json_object());
 	return object;
+}
+
+/* "required", and "oneOf" for the keys of which exactly one is given. */
+static void add_presence(json_t *object, const struct schema_table *table)
+{
+	json_t *required = json_array(), *one_of = json_array();
+
+	for (size_t i = 0; i < table->n; i++) {
+		const struct schema_row *row = &table->rows[i];
+
+		if (row->required)
+			(void)json_array_append_new(required, json_string(row->name));
+		if (row->one_of)
+			(void)json_array_append_new(one_of,
+						    json_pack("{s:[s]}", "required", row->name));
+	}
+	if (json_array_size(required))
+		(void)json_object_set(object, "required", required);
+	if (json_array_size(one_of))
+		(void)json_object_set(object, "oneOf", one_of);
+	json_decref(required);
+	json_decref(one_of);
+}
+
+/* New: an element of a group. */
+static json_t *describe_element(const struct schema_row *group)
+{
+	const struct schema_table *table = group->table;
+	void *defaults = calloc(1, table->size);
+	json_t *element = table->plain ? NULL : describe_object(group->help);
+
+	if (defaults)
+		tree_init(table, defaults);
+	if (table->plain)
+		element = describe_row(&table->rows[0], defaults);
+	for (size_t i = 0; defaults && !table->plain && i < table->n; i++)
+		(void)json_object_set_new(json_object_get(element, "properties"),
+					  table->rows[i].name,
+					  describe_row(&table->rows[i], defaults));
+	if (!table->plain)
+		add_presence(element, table);
+	if (defaults)
+		tree_done(table, defaults);
+	free(defaults);
+	return element;
+}
+
+/* New: a list is an array of elements; an object is one, or true for {} and false for none. */
+static json_t *describe_group(const struct schema_row *group)
+{
+	json_t *key, *element = describe_element(group);
+
+	if (group->type == VALUE_OBJECT) {
+		(void)json_object_set_new(element, "type", json_pack("[ss]", "object", "boolean"));
+		return element;
+	}
+	key = json_object();
+	(void)json_object_set_new(key, "description", json_string(group->help));
+	(void)json_object_set_new(key, "type", json_string("array"));
+	(void)json_object_set_new(key, "maxItems", json_integer((json_int_t)group->max));
+	(void)json_object_set_new(key, "items", element);
+	return key;
 }
 
 /* The "properties" that the row's key belongs to, made on the way; borrowed. */
@@ -164,9 +231,11 @@ static json_t *describe_all(void)
 				     describe_object("one virtual machine, for vmm run --config"));
 	for (size_t i = 0; i < schema_n_rows; i++)
 		if (schema_rows[i].name)
-			(void)json_object_set_new(properties_for(root, &schema_rows[i]),
-						  schema_rows[i].name,
-						  describe_row(&schema_rows[i], &defaults));
+			(void)json_object_set_new(
+				properties_for(root, &schema_rows[i]), schema_rows[i].name,
+				schema_is_group(&schema_rows[i])
+					? describe_group(&schema_rows[i])
+					: describe_row(&schema_rows[i], &defaults));
 	vm_config_done(&defaults);
 	return root;
 }

@@ -44,30 +44,34 @@ static void print_flag(const struct schema_row *row, FILE *out)
 	}
 	print_marked("B", "--", out);
 	print_marked("B", row->flag, out);
-	if (row->type != VALUE_NONE) {
+	if (schema_value_is_optional(row)) {
+		(void)fputs(" [\\fBon\\fR|\\fBoff\\fR|\\fIKEY\\fR=\\fIVALUE\\fR...]", out);
+	} else if (row->type != VALUE_NONE) {
 		(void)fputc(' ', out);
 		print_argument(row, out);
 	}
-	if (schema_is_compound(row))
+	if (schema_is_compound(row) && !schema_value_is_optional(row))
 		(void)fputs("[,\\fIKEY\\fR=\\fIVALUE\\fR...]", out);
 }
 
 static void print_key(const struct schema_row *row, FILE *out)
 {
-	print_marked("B", row->key, out);
+	print_marked("B", schema_key(row), out);
 	(void)fputc('=', out);
 	print_argument(row, out);
 }
 
-static void print_text(const struct schema_row *row, FILE *out)
+static void print_text(const struct schema_row *row, const struct schema_row *group, FILE *out)
 {
 	struct str s = {0};
 	_cleanup_free_ char *text = NULL;
-	char dotted[SCHEMA_POINTER_LEN];
+	char name[SCHEMA_POINTER_LEN];
 
 	doc_text(row, &s);
-	if (row->name)
-		str_addf(&s, ". In JSON: %s.", schema_dotted(row, dotted));
+	if (group)
+		str_addf(&s, ". In JSON: %s.", schema_group_name(group, row, name));
+	else if (row->name)
+		str_addf(&s, ". In JSON: %s.", schema_dotted(row, name));
 	else
 		str_add(&s, ".");
 	text = str_steal(&s);
@@ -76,8 +80,8 @@ static void print_text(const struct schema_row *row, FILE *out)
 	(void)fputc('\n', out);
 }
 
-/* Keys of a compound flag are indented below its head. */
-static void print_row(const struct schema_row *row, FILE *out)
+/* Keys of a compound flag are indented below its head; group is that of an element's row. */
+static void print_row(const struct schema_row *row, const struct schema_row *group, FILE *out)
 {
 	bool head = schema_is_head(row);
 
@@ -87,9 +91,19 @@ static void print_row(const struct schema_row *row, FILE *out)
 	else
 		print_key(row, out);
 	(void)fputc('\n', out);
-	print_text(row, out);
+	print_text(row, group, out);
 	if (!head)
 		(void)fputs(".RE\n", out);
+}
+
+/* The keys of a group but for the one that stands in the flag's line. */
+static void print_group_keys(const struct schema_row *group, FILE *out)
+{
+	const struct schema_row *bare = schema_bare_key(group), *row = NULL;
+
+	while ((row = schema_next_key(group, row)))
+		if (row != bare)
+			print_row(row, group, out);
 }
 
 void config_print_man_options(FILE *out)
@@ -101,6 +115,8 @@ void config_print_man_options(FILE *out)
 			continue;
 		if (row->heading)
 			(void)fprintf(out, ".SS %s\n", row->heading);
-		print_row(row, out);
+		print_row(row, NULL, out);
+		if (schema_is_group(row))
+			print_group_keys(row, out);
 	}
 }

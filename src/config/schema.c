@@ -2,14 +2,12 @@
 #include "config/schema.h"
 
 #include <assert.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/text.h"
 #include "config/config.h"
+#include "config/syntax.h"
 
 static const struct choice protocols[] = {{"auto", CONFIG_PROTOCOL_AUTO},
 					  {"linux64", CONFIG_PROTOCOL_LINUX64},
@@ -17,14 +15,14 @@ static const struct choice protocols[] = {{"auto", CONFIG_PROTOCOL_AUTO},
 static const struct choice page_sizes[] = {{"off", 0}, {"2M", MIB(2)}, {"1G", GIB(1)}};
 static const struct choice shared_modes[] = {
 	{"auto", CONFIG_SHARED_AUTO}, {"on", CONFIG_SHARED_ON}, {"off", CONFIG_SHARED_OFF}};
-static const struct choice streams[] = {{.name = "stdio"},
-					{.name = "pty"},
-					{.name = "file=PATH"},
-					{.name = "unix=PATH"},
-					{.name = "none"}};
-static const struct choice serial_streams[] = {{.name = "console"},   {.name = "stdio"},
-					       {.name = "pty"},	      {.name = "file=PATH"},
-					       {.name = "unix=PATH"}, {.name = "none"}};
+const struct choice schema_streams[SCHEMA_N_STREAMS] = {{.name = "stdio"},
+							{.name = "pty"},
+							{.name = "file=PATH"},
+							{.name = "unix=PATH"},
+							{.name = "none"}};
+static const struct choice carrier_streams[] = {{.name = "console"},   {.name = "stdio"},
+						{.name = "pty"},       {.name = "file=PATH"},
+						{.name = "unix=PATH"}, {.name = "none"}};
 static const struct choice reboot_actions[] = {{"exit", CONFIG_REBOOT_EXIT},
 					       {"restart", CONFIG_REBOOT_RESTART}};
 static const struct choice panic_actions[] = {{"exit", CONFIG_PANIC_EXIT},
@@ -37,10 +35,29 @@ static const struct choice sandbox_modes[] = {{"strict", CONFIG_SANDBOX_STRICT},
 					      {"log", CONFIG_SANDBOX_LOG},
 					      {"off", CONFIG_SANDBOX_OFF}};
 
-#define AT(member)   .offset = offsetof(struct vm_config, member)
-#define CHOICES(set) .choices = (set), .n_choices = ARRAY_SIZE(set)
+static const struct choice watchdog_actions[] = {{"off", CONFIG_WATCHDOG_OFF},
+						 {"reset", CONFIG_WATCHDOG_RESET},
+						 {"poweroff", CONFIG_WATCHDOG_POWEROFF},
+						 {"pause", CONFIG_WATCHDOG_PAUSE},
+						 {"none", CONFIG_WATCHDOG_NONE}};
+static const struct choice engines[] = {{"auto", CONFIG_ENGINE_AUTO},
+					{"uring", CONFIG_ENGINE_URING},
+					{"epoll", CONFIG_ENGINE_EPOLL}};
+static const struct choice transports[] = {{"pci", CONFIG_TRANSPORT_PCI},
+					   {"mmio", CONFIG_TRANSPORT_MMIO}};
 
-#define MAX_PATH_LEN   4095
+#define AT(member)	.offset = offsetof(struct vm_config, member)
+#define CHOICES(set)	.choices = (set), .n_choices = ARRAY_SIZE(set)
+#define PATH_AT(member) .type = VALUE_PATH, AT(member), .max = MAX_PATH_LEN, .arg = "FILE"
+#define STREAM_AT(member, set)                                                                     \
+	.type = VALUE_STREAM, CHOICES(set), AT(member), .max = MAX_PATH_LEN, .arg = "STREAM"
+#define ENUM_AT(member, set)   .type = VALUE_ENUM, CHOICES(set), AT(member)
+#define COUNT_AT(member, most) .type = VALUE_UINT, AT(member), .min = 1, .max = (most), .arg = "N"
+#define LIST_AT(member, count, elements)                                                           \
+	.type = VALUE_LIST, AT(member), .count_offset = offsetof(struct vm_config, count),         \
+	.table = &(elements), .max = CONFIG_MAX_ELEMENTS
+
+#define MAX_PATH_LEN   SCHEMA_MAX_PATH
 #define MAX_APPEND_LEN 65535 /* more than any kernel takes; boot/ knows the kernel's own limit */
 #define YEAR_NS	       (365 * 24 * 3600 * NS_PER_S)
 
@@ -70,10 +87,7 @@ const struct schema_row schema_rows[] = {
 		.name = "path",
 		.flag = "kernel",
 		.letters = "k",
-		.type = VALUE_PATH,
-		AT(kernel.path),
-		.max = MAX_PATH_LEN,
-		.arg = "FILE",
+		PATH_AT(kernel.path),
 		.help = "kernel to boot: a bzImage or an ELF file, told apart by content",
 	},
 	{
@@ -81,10 +95,7 @@ const struct schema_row schema_rows[] = {
 		.name = "initrd",
 		.flag = "initrd",
 		.letters = "i",
-		.type = VALUE_PATH,
-		AT(kernel.initrd),
-		.max = MAX_PATH_LEN,
-		.arg = "FILE",
+		PATH_AT(kernel.initrd),
 		.help = "initial RAM disk",
 	},
 	{
@@ -106,7 +117,8 @@ const struct schema_row schema_rows[] = {
 		.type = VALUE_BOOL,
 		AT(kernel.defaults),
 		.fallback = "on",
-		.help = "put console=ttyS0 and panic=-1 before the words of --append, each unless "
+		.help = "put console=ttyS0 or hvc0 and panic=-1 before the words of --append, each "
+			"unless "
 			"it is "
 			"set there",
 	},
@@ -114,9 +126,7 @@ const struct schema_row schema_rows[] = {
 		.object = "kernel",
 		.name = "protocol",
 		.flag = "protocol",
-		.type = VALUE_ENUM,
-		CHOICES(protocols),
-		AT(kernel.protocol),
+		ENUM_AT(kernel.protocol, protocols),
 		.fallback = "auto",
 		.help = "how the kernel is entered; auto: PVH for an ELF file with a PVH note, "
 			"else the "
@@ -163,9 +173,7 @@ const struct schema_row schema_rows[] = {
 		.name = "shared",
 		.flag = "mem",
 		.key = "shared",
-		.type = VALUE_ENUM,
-		CHOICES(shared_modes),
-		AT(memory.shared),
+		ENUM_AT(memory.shared, shared_modes),
 		.fallback = "auto",
 		.help = "memory that other processes can map; auto: when something needs it",
 	},
@@ -190,16 +198,55 @@ const struct schema_row schema_rows[] = {
 		.help = "touch every page before the guest starts",
 	},
 	{
+		.object = "memory",
+		.name = "max",
+		.flag = "mem",
+		.key = "max",
+		.type = VALUE_SIZE,
+		AT(memory.max),
+		.min = MIB(32),
+		.max = TIB(64),
+		.multiple = MIB(2),
+		.unit = MIB(1),
+		.arg = "SIZE",
+		.help = "what is above the size can be plugged while the guest runs, by virtio-mem",
+	},
+	{
+		.object = "memory",
+		.name = "plugged",
+		.flag = "mem",
+		.key = "plugged",
+		.type = VALUE_SIZE,
+		AT(memory.plugged),
+		.max = TIB(64),
+		.multiple = MIB(2),
+		.unit = MIB(1),
+		.arg = "SIZE",
+		.fallback = "0",
+		.help = "how much of that the guest is asked to plug at its start",
+	},
+	{
+		.object = "memory",
+		.name = "block",
+		.flag = "mem",
+		.key = "block",
+		.type = VALUE_SIZE,
+		AT(memory.block),
+		.min = MIB(2),
+		.max = GIB(1),
+		.power_of_two = true,
+		.unit = MIB(1),
+		.arg = "SIZE",
+		.fallback = "2M",
+		.help = "the least that is plugged at once, a power of two",
+	},
+	{
 		.object = "cpus",
 		.name = "boot",
 		.flag = "cpus",
 		.key = "boot",
 		.letters = "c",
-		.type = VALUE_UINT,
-		AT(cpus.boot),
-		.min = 1,
-		.max = CONFIG_MAX_CPUS,
-		.arg = "N",
+		COUNT_AT(cpus.boot, CONFIG_MAX_CPUS),
 		.fallback = "1",
 		.help = "processors that the guest starts with",
 	},
@@ -208,11 +255,7 @@ const struct schema_row schema_rows[] = {
 		.name = "sockets",
 		.flag = "cpus",
 		.key = "sockets",
-		.type = VALUE_UINT,
-		AT(cpus.sockets),
-		.min = 1,
-		.max = CONFIG_MAX_CPUS,
-		.arg = "N",
+		COUNT_AT(cpus.sockets, CONFIG_MAX_CPUS),
 		.help = "sockets (1 when not given)",
 	},
 	{
@@ -220,11 +263,7 @@ const struct schema_row schema_rows[] = {
 		.name = "cores",
 		.flag = "cpus",
 		.key = "cores",
-		.type = VALUE_UINT,
-		AT(cpus.cores),
-		.min = 1,
-		.max = CONFIG_MAX_CPUS,
-		.arg = "N",
+		COUNT_AT(cpus.cores, CONFIG_MAX_CPUS),
 		.help = "cores in each socket (the rest when not given)",
 	},
 	{
@@ -232,21 +271,13 @@ const struct schema_row schema_rows[] = {
 		.name = "threads",
 		.flag = "cpus",
 		.key = "threads",
-		.type = VALUE_UINT,
-		AT(cpus.threads),
-		.min = 1,
-		.max = CONFIG_MAX_CPUS,
-		.arg = "N",
+		COUNT_AT(cpus.threads, CONFIG_MAX_CPUS),
 		.help = "threads in each core (1 when not given)",
 	},
 	{
 		.name = "console",
 		.flag = "console",
-		.type = VALUE_STREAM,
-		CHOICES(streams),
-		AT(console),
-		.max = MAX_PATH_LEN,
-		.arg = "STREAM",
+		STREAM_AT(console, schema_streams),
 		.fallback = "stdio",
 		.help = "the guest's console; on a terminal Ctrl-A x quits and Ctrl-A h helps",
 		.heading = "Console",
@@ -254,31 +285,150 @@ const struct schema_row schema_rows[] = {
 	{
 		.name = "serial",
 		.flag = "serial",
-		.type = VALUE_STREAM,
-		CHOICES(serial_streams),
-		AT(serial),
-		.max = MAX_PATH_LEN,
-		.arg = "STREAM",
+		STREAM_AT(serial, carrier_streams),
 		.fallback = "console",
 		.help = "what the serial port ttyS0 carries: the console, or a stream of its own",
 	},
 	{
+		.name = "hvc",
+		.flag = "hvc",
+		STREAM_AT(hvc, carrier_streams),
+		.fallback = "none",
+		.help = "what the virtio console hvc0 carries: the console, or a stream of its own",
+	},
+	{
+		.name = "ports",
+		.flag = "port",
+		LIST_AT(ports, n_ports, schema_port),
+		.arg = "NAME",
+		.help = "add a named port of the virtio console; /dev/virtio-ports/NAME",
+	},
+	{
 		.name = "debugcon",
 		.flag = "debugcon",
-		.type = VALUE_STREAM,
-		CHOICES(streams),
-		AT(debugcon),
-		.max = MAX_PATH_LEN,
-		.arg = "STREAM",
+		STREAM_AT(debugcon, schema_streams),
 		.fallback = "none",
 		.help = "the debug console, I/O port 0xe9",
 	},
 	{
+		.name = "disks",
+		.flag = "disk",
+		.letters = "d",
+		LIST_AT(disks, n_disks, schema_disk),
+		.arg = "PATH",
+		.help = "add a disk, a raw image or a block device; the first is vda",
+		.heading = "Devices",
+	},
+	{
+		.name = "nets",
+		.flag = "net",
+		.letters = "n",
+		LIST_AT(nets, n_nets, schema_net),
+		.arg = "KIND",
+		.help = "add a network card: tap=NAME, fd=N, user, stream=unix:PATH; or none",
+	},
+	{
+		.name = "publish",
+		.flag = "publish",
+		LIST_AT(publish, n_publish, schema_publish),
+		.arg = "PORTS",
+		.help = "open a port of the host for one of the guest behind --net user: "
+			"[ADDR:]HOST:GUEST[/tcp|udp]",
+	},
+	{
+		.name = "vsock",
+		.flag = "vsock",
+		.type = VALUE_OBJECT,
+		AT(vsock),
+		.table = &schema_vsock,
+		.arg = "CID",
+		.help = "sockets between host and guest, which is CID 3 or more",
+	},
+	{
+		.name = "rng",
+		.flag = "rng",
+		.type = VALUE_OBJECT,
+		AT(rng),
+		.table = &schema_rng,
+		.arg = "on|off",
+		.help = "source of random numbers",
+	},
+	{
+		.name = "balloon",
+		.flag = "balloon",
+		.type = VALUE_OBJECT,
+		AT(balloon),
+		.table = &schema_balloon,
+		.arg = "on|off",
+		.help = "balloon, by which the guest gives memory back",
+	},
+	{
+		.name = "pmem",
+		.flag = "pmem",
+		LIST_AT(pmem, n_pmem, schema_pmem),
+		.arg = "PATH",
+		.help = "add a file as persistent memory; the first is pmem0",
+	},
+	{
+		.name = "watchdog",
+		.flag = "watchdog",
+		ENUM_AT(watchdog, watchdog_actions),
+		.fallback = "off",
+		.help = "a watchdog (i6300esb) and what it does when the guest stops feeding it; "
+			"none: an event only",
+	},
+	{
+		.name = "transport",
+		.flag = "transport",
+		ENUM_AT(transport, transports),
+		.fallback = "pci",
+		.help = "how the guest reaches its virtio devices",
+	},
+	{
+		.object = "iothreads",
+		.name = "count",
+		.flag = "iothreads",
+		.key = "count",
+		COUNT_AT(iothreads.count, CONFIG_MAX_IOTHREADS),
+		.fallback = "1",
+		.help = "threads that do the devices' work",
+	},
+	{
+		.object = "iothreads",
+		.name = "poll",
+		.flag = "iothreads",
+		.key = "poll",
+		.type = VALUE_DURATION,
+		AT(iothreads.poll_ns),
+		.max = 10 * NS_PER_MS,
+		.arg = "TIME",
+		.fallback = "0",
+		.help = "how long a thread looks for work before it sleeps, such as 50us",
+	},
+	{
+		.object = "iothreads",
+		.name = "pin",
+		.flag = "iothreads",
+		.key = "pin",
+		.type = VALUE_STRING,
+		AT(iothreads.pin),
+		.max = 1024,
+		.check = syntax_check_pin,
+		.pattern = "^[0-9]+(:[0-9]+)*$",
+		.arg = "CPU[:CPU...]",
+		.help = "the host's processor for each thread; a short list starts over",
+	},
+	{
+		.name = "io_engine",
+		.flag = "io-engine",
+		ENUM_AT(io_engine, engines),
+		.fallback = "auto",
+		.help = "what they wait and work with; auto: io_uring where the host has it",
+	},
+	{
 		.name = "on_reboot",
 		.flag = "on-reboot",
-		.type = VALUE_ENUM,
-		CHOICES(reboot_actions),
-		AT(on_reboot),
+		ENUM_AT(on_reboot, reboot_actions),
 		.fallback = "exit",
 		.help = "what a reboot by the guest does",
 		.heading = "Running and ending",
@@ -286,9 +436,7 @@ const struct schema_row schema_rows[] = {
 	{
 		.name = "on_panic",
 		.flag = "on-panic",
-		.type = VALUE_ENUM,
-		CHOICES(panic_actions),
-		AT(on_panic),
+		ENUM_AT(on_panic, panic_actions),
 		.fallback = "exit",
 		.help = "what a panic of the guest does; wait: keep it for a look, and add no "
 			"panic=-1",
@@ -317,9 +465,7 @@ const struct schema_row schema_rows[] = {
 	{
 		.name = "sandbox",
 		.flag = "sandbox",
-		.type = VALUE_ENUM,
-		CHOICES(sandbox_modes),
-		AT(sandbox),
+		ENUM_AT(sandbox, sandbox_modes),
 		.fallback = "strict",
 		.help = "lock-down of vmm itself; log: report what it would stop; off: for "
 			"debugging",
@@ -327,9 +473,7 @@ const struct schema_row schema_rows[] = {
 	{
 		.name = "control",
 		.flag = "control",
-		.type = VALUE_ENUM,
-		CHOICES(control_modes),
-		AT(control),
+		ENUM_AT(control, control_modes),
 		.fallback = "auto",
 		.help = "state directory and control socket, for vmm ps and the like; auto: where "
 			"one can be made",
@@ -351,29 +495,20 @@ const struct schema_row schema_rows[] = {
 	{
 		.name = "pidfile",
 		.flag = "pidfile",
-		.type = VALUE_PATH,
-		AT(pidfile),
-		.max = MAX_PATH_LEN,
-		.arg = "FILE",
+		PATH_AT(pidfile),
 		.help = "write the process id there once the guest runs; removed at the end",
 	},
 	{
 		.name = "events",
 		.flag = "events",
-		.type = VALUE_PATH,
-		AT(events),
-		.max = MAX_PATH_LEN,
-		.arg = "FILE",
+		PATH_AT(events),
 		.help = "write events there, one JSON object in each line; fd:N is a descriptor "
 			"that the caller opened",
 	},
 	{
 		.name = "result",
 		.flag = "result",
-		.type = VALUE_PATH,
-		AT(result),
-		.max = MAX_PATH_LEN,
-		.arg = "FILE",
+		PATH_AT(result),
 		.help = "write one JSON object about the run, on every way out",
 		.heading = "Result and log",
 	},
@@ -381,19 +516,14 @@ const struct schema_row schema_rows[] = {
 		.object = "log",
 		.name = "path",
 		.flag = "log",
-		.type = VALUE_PATH,
-		AT(log.path),
-		.max = MAX_PATH_LEN,
-		.arg = "FILE",
+		PATH_AT(log.path),
 		.help = "log to this file, not to standard error",
 	},
 	{
 		.object = "log",
 		.name = "level",
 		.flag = "log-level",
-		.type = VALUE_ENUM,
-		CHOICES(log_levels),
-		AT(log.level),
+		ENUM_AT(log.level, log_levels),
 		.fallback = "warn",
 		.help = "the least important lines that are still written",
 	},
@@ -437,102 +567,15 @@ const struct schema_row schema_rows[] = {
 	},
 };
 const size_t schema_n_rows = ARRAY_SIZE(schema_rows);
-static_assert(ARRAY_SIZE(schema_rows) <= SCHEMA_MAX_ROWS, "a set of rows is one uint64_t");
+static_assert(ARRAY_SIZE(schema_rows) <= SCHEMA_MAX_ROWS, "sets and lists of rows have room");
+const struct schema_table schema_main = {schema_rows, ARRAY_SIZE(schema_rows),
+					 sizeof(struct vm_config), false};
 
 const struct schema_object schema_objects[] = {
 	{"kernel", "what is booted"},
 	{"memory", "guest memory"},
 	{"cpus", "processors; boot is sockets times cores times threads"},
+	{"iothreads", "threads that do the devices' work"},
 	{"log", "vmm's own log"},
 };
 const size_t schema_n_objects = ARRAY_SIZE(schema_objects);
-
-/* strcmp() == 0 where NULL equals NULL only. */
-static bool same(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-const struct schema_row *schema_find_name(const char *object, const char *name)
-{
-	for (size_t i = 0; i < schema_n_rows; i++)
-		if (schema_rows[i].name && same(schema_rows[i].object, object) &&
-		    same(schema_rows[i].name, name))
-			return &schema_rows[i];
-	return NULL;
-}
-
-const struct schema_row *schema_find_flag(const char *flag)
-{
-	for (size_t i = 0; i < schema_n_rows; i++)
-		if (schema_rows[i].flag && same(schema_rows[i].flag, flag))
-			return &schema_rows[i];
-	return NULL;
-}
-
-const struct schema_row *schema_find_letter(char letter)
-{
-	for (size_t i = 0; i < schema_n_rows; i++)
-		if (letter && schema_rows[i].letters && strchr(schema_rows[i].letters, letter))
-			return &schema_rows[i];
-	return NULL;
-}
-
-const struct schema_row *schema_find_key(const char *flag, const char *key)
-{
-	for (size_t i = 0; i < schema_n_rows; i++)
-		if (schema_rows[i].key && same(schema_rows[i].flag, flag) &&
-		    same(schema_rows[i].key, key))
-			return &schema_rows[i];
-	return NULL;
-}
-
-const struct schema_object *schema_find_object(const char *name)
-{
-	for (size_t i = 0; i < schema_n_objects; i++)
-		if (same(schema_objects[i].name, name))
-			return &schema_objects[i];
-	return NULL;
-}
-
-bool schema_is_head(const struct schema_row *row)
-{
-	return row->flag && schema_find_flag(row->flag) == row;
-}
-
-bool schema_is_compound(const struct schema_row *row)
-{
-	return row->key != NULL;
-}
-
-char *schema_pointer(const struct schema_row *row, char *buf)
-{
-	(void)snprintf(buf, SCHEMA_POINTER_LEN, "%s%s/%s", row->object ? "/" : "",
-		       row->object ? row->object : "", row->name);
-	return buf;
-}
-
-char *schema_dotted(const struct schema_row *row, char *buf)
-{
-	(void)snprintf(buf, SCHEMA_POINTER_LEN, "%s%s%s", row->object ? row->object : "",
-		       row->object ? "." : "", row->name);
-	return buf;
-}
-
-void schema_list_choices(const struct schema_row *row, const char *separator, struct str *out)
-{
-	for (size_t i = 0; i < row->n_choices; i++)
-		str_addf(out, "%s%s", i ? separator : "", row->choices[i].name);
-}
-
-const char *schema_nearest(const char *word, const char *const *names, size_t n)
-{
-	enum { SHORTENED = 2 }; /* letters that are enough to know a name by its beginning */
-	size_t len = strlen(word);
-	const char *near = text_nearest(word, names, n);
-
-	for (size_t i = 0; !near && len >= SHORTENED && i < n; i++)
-		if (strncmp(names[i], word, len) == 0)
-			near = names[i];
-	return near;
-}

@@ -8,9 +8,9 @@
  * Several rows with the same flag are one compound flag: `--mem SIZE,hugepages=2M`. The first of
  * them is the head, which takes the part without a key.
  *
- * A repeatable group (disks, nets) will be a table of rows of its own, whose offsets count from the
- * element, and one row here that names it: all that sets or prints a value takes a row and the base
- * it counts from.
+ * What can be there several times or not at all (disks, a balloon) is a table of rows of its own,
+ * whose offsets count from the element, and one row here that names it: a group. All that sets or
+ * prints a value takes a row and the base it counts from. A group's rows are the keys of its flag.
  */
 #ifndef VMM_CONFIG_SCHEMA_H
 #define VMM_CONFIG_SCHEMA_H
@@ -21,6 +21,7 @@
 
 #include "base/compiler.h"
 
+struct err;
 struct str;
 
 /* What a value is and how it is stored. */
@@ -36,8 +37,11 @@ enum value_type {
 	VALUE_PAGE,	/* uint64_t, the value of one of the choices */
 	VALUE_DURATION, /* uint64_t, ns; a bare number counts seconds */
 	VALUE_ENUM,	/* int, the value of one of the choices */
-	VALUE_FIXED,	/* stored nowhere: the number `min` and no other */
-	VALUE_CMDLINE,	/* stored nowhere: config_cmdline(), printed and checked, never set */
+	VALUE_INDEX,	/* int, -1: not given */
+	VALUE_LIST,   /* group: T * and an unsigned that counts the elements; appended to by flag */
+	VALUE_OBJECT, /* group: T *, NULL or one element; "on" and "off" as text */
+	VALUE_FIXED,  /* stored nowhere: the number `min` and no other */
+	VALUE_CMDLINE, /* stored nowhere: config_cmdline(), printed and checked, never set */
 };
 
 /* What a flag does. All but FLAG_VALUE and FLAG_PRESET belong to `vmm run` and have no JSON key. */
@@ -70,7 +74,11 @@ struct schema_row {
 	size_t offset;	   /* into the struct that the table describes */
 	uint64_t min, max; /* numbers; strings: max is the length; max 0: no limit */
 	uint64_t multiple; /* 0: any */
-	uint64_t unit;	   /* VALUE_SIZE: bytes that a bare number counts */
+	bool power_of_two;
+	uint64_t unit; /* VALUE_SIZE: bytes that a bare number counts */
+	/* Text with a syntax of its own; the pattern is that syntax for the JSON Schema. */
+	int (*check)(const char *text, struct err *err);
+	const char *pattern;
 	const struct choice *choices;
 	size_t n_choices;
 	const char *preset;
@@ -78,6 +86,20 @@ struct schema_row {
 	const char *fallback; /* default as on the command line; NULL: not set */
 	const char *help;     /* small letter first, no full stop */
 	const char *heading;  /* of the section in help; NULL: as the row before */
+	/* Rows of a group's table only. */
+	bool required; /* the first row, when required, takes the part of the flag without a key */
+	bool one_of;   /* of the rows so marked exactly one is given */
+	/* Groups only. */
+	const struct schema_table *table;
+	size_t count_offset; /* VALUE_LIST */
+};
+
+/* Rows and the struct that they describe. */
+struct schema_table {
+	const struct schema_row *rows;
+	size_t n;
+	size_t size; /* of the struct */
+	bool plain;  /* one row, and its value is the whole element: a string, no JSON object */
 };
 
 /* A JSON object of the file, for the words in the JSON Schema. */
@@ -86,12 +108,22 @@ struct schema_object {
 };
 
 enum {
-	SCHEMA_MAX_ROWS = 64, /* a set of rows is one uint64_t */
+	SCHEMA_MAX_ROWS = 128, /* of one table */
 	SCHEMA_POINTER_LEN = 64,
+	SCHEMA_MAX_PATH = 4095,
+	SCHEMA_N_STREAMS = 5,
 };
 
 extern const struct schema_row schema_rows[];
 extern const size_t schema_n_rows;
+extern const struct schema_table schema_main; /* the same as a table, of struct vm_config */
+
+extern const struct choice schema_streams[SCHEMA_N_STREAMS];
+
+/* Tables of the groups, in schema_devices.c. */
+extern const struct schema_table schema_disk, schema_net, schema_publish, schema_pmem, schema_port,
+	schema_vsock, schema_rng, schema_balloon;
+
 extern const struct schema_object schema_objects[];
 extern const size_t schema_n_objects;
 
@@ -99,22 +131,35 @@ extern const size_t schema_n_objects;
 const struct schema_row *schema_find_name(const char *object, const char *name);
 const struct schema_row *schema_find_flag(const char *flag); /* the head of a compound one */
 const struct schema_row *schema_find_letter(char letter);
-const struct schema_row *schema_find_key(const char *flag, const char *key);
 const struct schema_object *schema_find_object(const char *name);
+const struct schema_row *schema_find_row(const struct schema_table *table, const char *name);
+
+/* The keys of a compound flag, of which row is the head or the group: the first for last NULL, then
+ * the one after last, NULL at the end. */
+const struct schema_row *schema_next_key(const struct schema_row *row,
+					 const struct schema_row *last);
+const struct schema_row *schema_find_key(const struct schema_row *row, const char *key);
+/* As it is written in `--flag key=value`. */
+const char *schema_key(const struct schema_row *row);
+/* The key that takes the part without a key; NULL: none does. */
+const struct schema_row *schema_bare_key(const struct schema_row *row);
 
 /* True for the row that stands for the flag: the only one or the head. */
 bool schema_is_head(const struct schema_row *row);
 bool schema_is_compound(const struct schema_row *row);
+bool schema_is_group(const struct schema_row *row);
+/* True for a flag that may stand without a value: a group that needs none. */
+bool schema_value_is_optional(const struct schema_row *row);
 
 /* "/memory/size" and "memory.size"; buf has SCHEMA_POINTER_LEN bytes; returns buf. */
 char *schema_pointer(const struct schema_row *row, char *buf);
 char *schema_dotted(const struct schema_row *row, char *buf);
 
-/* A set of rows. */
-static inline uint64_t schema_bit(const struct schema_row *row)
-{
-	return UINT64_C(1) << (row - schema_rows);
-}
+/* The same with the place of an element's row: "/disks/0/path", "disks.0.path", and "disks[].path"
+ * for all of them; "balloon.size". */
+char *schema_group_pointer(const struct schema_row *group, const struct schema_row *row, char *buf);
+char *schema_group_dotted(const struct schema_row *group, const struct schema_row *row, char *buf);
+char *schema_group_name(const struct schema_row *group, const struct schema_row *row, char *buf);
 
 /* Adds "a, b, c": the names of the choices. */
 void schema_list_choices(const struct schema_row *row, const char *separator, struct str *out);

@@ -41,6 +41,7 @@ static uint64_t get_number(const struct schema_row *row, const void *base)
 	case VALUE_UINT:
 		return *(const uint32_t *)at;
 	case VALUE_ENUM:
+	case VALUE_INDEX:
 		return (uint64_t) * (const int *)at;
 	case VALUE_SIZE:
 	case VALUE_PAGE:
@@ -53,6 +54,8 @@ static uint64_t get_number(const struct schema_row *row, const void *base)
 	case VALUE_PATH:
 	case VALUE_NAME:
 	case VALUE_STREAM:
+	case VALUE_LIST:
+	case VALUE_OBJECT:
 	case VALUE_CMDLINE:
 		break;
 	}
@@ -71,6 +74,7 @@ static void put_number(const struct schema_row *row, void *base, uint64_t v)
 		*(uint32_t *)at = (uint32_t)v; /* limits are checked before */
 		break;
 	case VALUE_ENUM:
+	case VALUE_INDEX:
 		*(int *)at = (int)v;
 		break;
 	case VALUE_SIZE:
@@ -83,6 +87,8 @@ static void put_number(const struct schema_row *row, void *base, uint64_t v)
 	case VALUE_PATH:
 	case VALUE_NAME:
 	case VALUE_STREAM:
+	case VALUE_LIST:
+	case VALUE_OBJECT:
 	case VALUE_FIXED:
 	case VALUE_CMDLINE:
 		break;
@@ -105,6 +111,18 @@ static const char *format_number(const struct schema_row *row, uint64_t v, char 
 	return buf;
 }
 
+static int not_power_of_two(const struct schema_row *row, uint64_t v, struct err *err)
+{
+	char shown[NUMBER_LEN], below[NUMBER_LEN], above[NUMBER_LEN];
+	uint64_t power = 1;
+
+	while (power <= v / 2)
+		power *= 2;
+	return err_set(err, -EINVAL, "%s is not a power of two: use %s or %s",
+		       format_number(row, v, shown), format_number(row, power, below),
+		       format_number(row, power * 2, above));
+}
+
 static int check_number(const struct schema_row *row, uint64_t v, struct err *err)
 {
 	char shown[NUMBER_LEN], limit[NUMBER_LEN];
@@ -122,6 +140,8 @@ static int check_number(const struct schema_row *row, uint64_t v, struct err *er
 	if (row->multiple && v % row->multiple)
 		return err_set(err, -EINVAL, "%s is not a multiple of %s", shown,
 			       format_number(row, row->multiple, limit));
+	if (row->power_of_two && v & (v - 1))
+		return not_power_of_two(row, v, err);
 	return 0;
 }
 
@@ -293,7 +313,7 @@ static int check_text(const struct schema_row *row, const char *text, struct err
 		return check_name(text, err);
 	if (row->type == VALUE_STREAM)
 		return check_stream(row, text, err);
-	return 0;
+	return row->check ? row->check(text, err) : 0;
 }
 
 static int set_text(const struct schema_row *row, void *base, const char *text, struct err *err)
@@ -326,12 +346,15 @@ int value_set(const struct schema_row *row, void *base, const char *text, struct
 	case VALUE_ENUM:
 		return set_choice(row, base, text, err);
 	case VALUE_UINT:
+	case VALUE_INDEX:
 	case VALUE_SIZE:
 	case VALUE_DURATION:
 	case VALUE_FIXED:
 		return set_number(row, base, text, err);
 	case VALUE_CMDLINE:
 		return err_set(err, -EPERM, "is made by vmm and can't be set: use kernel.append");
+	case VALUE_LIST:
+	case VALUE_OBJECT:
 	case VALUE_NONE:
 		break;
 	}
@@ -344,12 +367,18 @@ const char *value_expected(const struct schema_row *row)
 	case VALUE_BOOL:
 		return "true or false";
 	case VALUE_UINT:
+	case VALUE_INDEX:
 	case VALUE_FIXED:
 		return "a whole number";
 	case VALUE_SIZE:
-		return "a size such as \"512M\", or a whole number of MiB";
+		return row->unit == 1 ? "a size such as \"512M\", or a whole number of bytes"
+				      : "a size such as \"512M\", or a whole number of MiB";
 	case VALUE_DURATION:
 		return "a time such as \"30s\", or a whole number of seconds";
+	case VALUE_LIST:
+		return "an array";
+	case VALUE_OBJECT:
+		return "an object, true or false";
 	case VALUE_NONE:
 	case VALUE_STRING:
 	case VALUE_PATH:
@@ -388,13 +417,14 @@ const char *value_json_type(const json_t *json)
 
 static bool takes_json_string(const struct schema_row *row)
 {
-	return row->type != VALUE_BOOL && row->type != VALUE_UINT && row->type != VALUE_FIXED;
+	return row->type != VALUE_BOOL && row->type != VALUE_UINT && row->type != VALUE_INDEX &&
+	       row->type != VALUE_FIXED;
 }
 
 static bool takes_json_integer(const struct schema_row *row)
 {
-	return row->type == VALUE_UINT || row->type == VALUE_FIXED || row->type == VALUE_SIZE ||
-	       row->type == VALUE_DURATION;
+	return row->type == VALUE_UINT || row->type == VALUE_INDEX || row->type == VALUE_FIXED ||
+	       row->type == VALUE_SIZE || row->type == VALUE_DURATION;
 }
 
 static int set_json_string(const struct schema_row *row, void *base, const json_t *json,
@@ -426,10 +456,14 @@ int value_set_json(const struct schema_row *row, void *base, const json_t *json,
 
 bool value_is_set(const struct schema_row *row, const void *base)
 {
-	if (row->type == VALUE_NONE || row->type == VALUE_CMDLINE)
+	if (row->type == VALUE_NONE || row->type == VALUE_CMDLINE || schema_is_group(row))
 		return false;
 	if (is_text(row))
 		return get_text(row, base) != NULL;
+	if (row->type == VALUE_INDEX)
+		return (int)get_number(row, base) >= 0;
+	if (row->one_of && row->type == VALUE_BOOL)
+		return get_number(row, base) != 0;
 	return row->fallback || row->min == 0 || get_number(row, base) != 0;
 }
 
@@ -473,7 +507,7 @@ json_t *value_to_json(const struct schema_row *row, const void *base)
 		return json_boolean(get_number(row, base) != 0);
 	if (row->n_choices)
 		return json_string(choice_name(row, get_number(row, base)));
-	if (row->type == VALUE_UINT || row->type == VALUE_FIXED)
+	if (row->type == VALUE_UINT || row->type == VALUE_INDEX || row->type == VALUE_FIXED)
 		return json_integer((json_int_t)get_number(row, base));
 	return json_string(format_number(row, get_number(row, base), buf));
 }
@@ -486,6 +520,6 @@ void value_clear(const struct schema_row *row, void *base)
 		free(*at);
 		*at = NULL;
 	} else {
-		put_number(row, base, 0);
+		put_number(row, base, row->type == VALUE_INDEX ? UINT64_MAX : 0);
 	}
 }

@@ -62,7 +62,7 @@ static inline void test_run_fails(const char *line, const char *first, const cha
 /* JSON text over the defaults, as from a file named "vm.json". */
 static inline int test_load(const char *json, size_t len, struct vm_config *config, struct err *err)
 {
-	struct config_draft draft = {config, 0};
+	struct config_draft draft = {.config = config};
 	int r;
 
 	*err = (struct err){0};

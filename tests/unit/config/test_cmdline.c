@@ -46,6 +46,17 @@ Test(cmdline, console__follows_the_serial_port)
 	expect_cmdline("-k|bz|--console|none", "console=ttyS0 panic=-1");
 }
 
+Test(cmdline, console__is_hvc0_where_that_carries_it)
+{
+	expect_cmdline("-k|bz|--hvc|console", "console=hvc0 panic=-1");
+	expect_cmdline("-k|bz|--hvc|console|--serial|pty", "console=hvc0 panic=-1");
+	expect_cmdline("-k|bz|--hvc|pty", "console=ttyS0 panic=-1");
+	expect_cmdline("-k|bz|--hvc|pty|--serial|none", "console=hvc0 panic=-1");
+	expect_cmdline("-k|bz|--hvc|none|--serial|none", "panic=-1");
+	expect_cmdline("-k|bz|--hvc|console|-a|console=ttyS0", "panic=-1 console=ttyS0");
+	expect_cmdline("-k|bz|--hvc|console|--kernel-defaults|off", "");
+}
+
 Test(cmdline, panic__is_not_added_to_one_that_is_there)
 {
 	expect_cmdline("-k|bz|-a|panic=5", "console=ttyS0 panic=5");

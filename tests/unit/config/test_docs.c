@@ -21,11 +21,17 @@ Test(docs, help__names_every_flag_and_key)
 	for (size_t i = 0; i < schema_n_rows; i++) {
 		const struct schema_row *row = &schema_rows[i];
 
-		if (!row->flag)
+		const struct schema_row *key = NULL;
+
+		if (!schema_is_head(row))
 			continue;
-		(void)snprintf(want, sizeof(want), schema_is_head(row) ? "--%s" : " %s=",
-			       schema_is_head(row) ? row->flag : row->key);
+		(void)snprintf(want, sizeof(want), "--%s", row->flag);
 		cr_expect(strstr(help, want), "no '%s' in help", want);
+		while ((key = schema_next_key(row, key))) {
+			(void)snprintf(want, sizeof(want), " %s=", schema_key(key));
+			cr_expect(key == schema_bare_key(row) || strstr(help, want),
+				  "no '%s' in help", want);
+		}
 	}
 	free(help);
 }
@@ -75,6 +81,57 @@ Test(docs, json_schema__describes_every_key)
 				  json_object_get(key, "const"),
 			  "%s", row->name);
 	}
+	json_decref(schema);
+	free(text);
+}
+
+/* What the JSON Schema says about an element of a group. */
+static json_t *element_described(json_t *schema, const struct schema_row *group)
+{
+	json_t *key = described(schema, group);
+
+	return group->type == VALUE_LIST ? json_object_get(key, "items") : key;
+}
+
+static void expect_element_described(const struct schema_row *group, json_t *element)
+{
+	for (size_t i = 0; i < group->table->n; i++) {
+		const struct schema_row *row = &group->table->rows[i];
+		json_t *key = group->table->plain
+				      ? element
+				      : json_object_get(json_object_get(element, "properties"),
+							row->name);
+
+		cr_expect_not_null(key, "%s %s", group->name, row->name);
+		cr_expect_str_eq(json_string_value(json_object_get(key, "description")), row->help);
+		cr_expect_eq(json_object_get(key, "default") != NULL, row->fallback != NULL, "%s",
+			     row->name);
+		cr_expect_eq(json_object_get(key, "pattern") != NULL,
+			     row->pattern || row->type == VALUE_NAME || row->type == VALUE_STREAM ||
+				     row->type == VALUE_SIZE || row->type == VALUE_DURATION,
+			     "%s", row->name);
+	}
+	cr_expect(group->table->plain ||
+			  json_is_false(json_object_get(element, "additionalProperties")),
+		  "%s", group->name);
+}
+
+Test(docs, json_schema__describes_every_element)
+{
+	char *text = test_print(print_schema);
+	json_t *schema = json_loads(text, 0, NULL), *disk, *net;
+
+	for (size_t i = 0; i < schema_n_rows; i++)
+		if (schema_is_group(&schema_rows[i]))
+			expect_element_described(&schema_rows[i],
+						 element_described(schema, &schema_rows[i]));
+	disk = element_described(schema, schema_find_flag("disk"));
+	cr_expect_str_eq(json_string_value(json_array_get(json_object_get(disk, "required"), 0)),
+			 "path");
+	cr_expect_null(json_object_get(disk, "oneOf"));
+	net = element_described(schema, schema_find_flag("net"));
+	cr_expect_eq(json_array_size(json_object_get(net, "oneOf")), 5);
+	cr_expect_null(json_object_get(net, "required"));
 	json_decref(schema);
 	free(text);
 }
@@ -178,6 +235,21 @@ Test(docs, completion__offers_commands_flags_and_values)
 	expect_completion("vmm run -m 1G,h", "1G,hugepages=");
 	expect_completion("vmm run -m 1G,hugepages = ''", "off 2M 1G");
 	expect_completion("vmm run -k /etc/host.con", "/etc/host.conf");
+	expect_completion("vmm run -d /etc/host.con", "/etc/host.conf");
+	expect_completion("vmm run -d a,r", "a,ro");
+	expect_completion("vmm run --disk a,ro,ca", "a,ro,cache=");
+	expect_completion("vmm run --disk a,cache = w", "writeback");
+	expect_completion("vmm run --net u", "user");
+	expect_completion("vmm run -n tap = tap0,q", "tap0,queues= tap0,qsize=");
+	expect_completion("vmm run --port a,stream = f", "file=");
+	expect_completion("vmm run --net stream = f", "");
+	expect_completion("vmm run --balloon s", "size= stats=");
+	expect_completion("vmm run --rng o", "on off");
+	expect_completion("vmm run --balloon reporting = o", "on off");
+	expect_completion("vmm run -m 1G,hugepages = 2M,pre", "2M,prefault");
+	expect_completion("vmm run --disk = a,ro,queues = 4,ov", "4,overlay");
+	expect_completion("vmm run --watchdog po", "poweroff");
+	expect_completion("vmm run --vsock 3,u", "3,uds=");
 	expect_completion("vmm config check /etc/host.con", "/etc/host.conf");
 }
 
@@ -205,6 +277,10 @@ Test(docs, man__names_every_flag_and_key)
 		cr_expect(!want || strstr(text, want), "no %s", want);
 		free(want);
 	}
+	cr_expect(strstr(text, "\\fBro\\fR=\\fBon|off\\fR\n"));
+	cr_expect(strstr(text, "In JSON: disks[].ro."));
+	cr_expect(strstr(text, "In JSON: balloon.size."));
+	cr_expect(strstr(text, "\\fBrng\\fR [\\fBon\\fR|"), "%s", text);
 	free(text);
 }
 

@@ -54,6 +54,36 @@ Test(config, print__read_again_gives_the_same_bytes)
 		"--on-reboot|restart|--result|r|--name|n|--log|l|--log-level|debug|--sandbox|log");
 }
 
+Test(config, print__devices_read_again_give_the_same_bytes)
+{
+	expect_round_trip("-k|bz|-d|a|-d|b,ro|-d|c,,d,overlay,cache=none");
+	expect_round_trip("-k|bz|-d|a,bw=1025,bw_burst=1500,iops=4294967295,iops_burst=1,queues=1,"
+			  "qsize=4,serial=\"x\",lock=off,iothread=0,packed=off,id=x");
+	expect_round_trip("-k|bz|-n|none");
+	expect_round_trip("-k|bz|-n|user|-n|tap=a,mtu=68|-n|fd=3|-n|stream=unix:/x,,y,listen|"
+			  "--publish|80:80|--publish|[::1]:1:1/udp");
+	expect_round_trip("-k|bz|--rng|--balloon|--vsock|4294967294,uds=x");
+	expect_round_trip("-k|bz|--rng|bw=1024|--balloon|size=4K,stats=1h,reporting=off");
+	expect_round_trip("-k|bz|--pmem|a|--pmem|b,size=2M,ro|--port|a|--port|b,stream=unix=/x");
+	expect_round_trip("-k|bz|--hvc|console|--watchdog|none|--transport|mmio|--io-engine|epoll");
+	expect_round_trip("-k|bz|--iothreads|64,poll=1.5us,pin=0:0:1");
+	expect_round_trip("-k|bz|-m|1G,max=2G,plugged=128M,block=128M");
+	expect_round_trip("-k|bz|-m|1G,hugepages=1G,max=2G");
+}
+
+Test(config, print__arrays_are_in_order_and_empty_ones_left_out)
+{
+	char *json = test_run_json("-k|bz|-d|a|-d|b|--rng");
+
+	cr_expect(strstr(json, "\"disks\":[{\"path\":\"a\","), "%s", json);
+	cr_expect(strstr(json, "},{\"path\":\"b\","), "%s", json);
+	cr_expect(strstr(json, "\"rng\":{}"), "%s", json);
+	cr_expect_null(strstr(json, "\"nets\""));
+	cr_expect_null(strstr(json, "\"balloon\""));
+	cr_expect_null(strstr(json, "\"iothread\""));
+	free(json);
+}
+
 Test(config, print__leaves_out_what_is_not_given)
 {
 	char *text = print_of("-k|bz");

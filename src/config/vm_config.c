@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Defaults, life and printing of struct vm_config. */
-#include "config/config.h"
-
 #include <errno.h>
 #include <jansson.h>
 #include <string.h>
@@ -9,8 +7,10 @@
 #include "base/assert.h"
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "config/config.h"
 #include "config/load.h"
 #include "config/schema.h"
+#include "config/tree.h"
 #include "config/value.h"
 
 DEFINE_CLEANUP(json_t *, json_decref);
@@ -21,36 +21,32 @@ static uint32_t count_or_one(uint32_t n)
 	return n ? MIN(n, CONFIG_MAX_CPUS + 1U) : 1;
 }
 
-/* A row that stands for a value, not for a flag alone. */
-static bool has_value(const struct schema_row *row)
-{
-	return row->name != NULL;
-}
-
 void vm_config_init(struct vm_config *config)
 {
 	*config = (struct vm_config){0};
-	for (size_t i = 0; i < schema_n_rows; i++) {
-		const struct schema_row *row = &schema_rows[i];
-		int r;
-
-		if (!has_value(row) || !row->fallback)
-			continue;
-		r = value_set(row, config, row->fallback, NULL);
-		vmm_assert(r == 0 || r == -ENOMEM);
-	}
+	tree_init(&schema_main, config);
 }
 
 void vm_config_done(struct vm_config *config)
 {
-	for (size_t i = 0; i < schema_n_rows; i++)
-		if (has_value(&schema_rows[i]))
-			value_clear(&schema_rows[i], config);
+	tree_done(&schema_main, config);
 }
 
 static bool given(const struct config_draft *draft, const char *object, const char *name)
 {
-	return (draft->given & schema_bit(schema_find_name(object, name))) != 0;
+	return draft->given[schema_find_name(object, name) - schema_rows];
+}
+
+static bool is_console(const char *stream)
+{
+	return stream && strcmp(stream, "console") == 0;
+}
+
+static void set_none(struct vm_config *config, const char *name)
+{
+	int r = value_set(schema_find_name(NULL, name), config, "none", NULL);
+
+	vmm_assert(r == 0 || r == -ENOMEM);
 }
 
 void config_resolve(struct config_draft *draft)
@@ -59,12 +55,13 @@ void config_resolve(struct config_draft *draft)
 
 	if (config->memory.hugepages && !given(draft, "memory", "thp"))
 		config->memory.thp = false;
-	if (config->serial && strcmp(config->serial, "console") != 0 &&
-	    !given(draft, NULL, "console")) {
-		int r = value_set(schema_find_name(NULL, "console"), config, "none", NULL);
-
-		vmm_assert(r == 0 || r == -ENOMEM);
-	}
+	if (config->memory.hugepages > config->memory.block && !given(draft, "memory", "block"))
+		config->memory.block = config->memory.hugepages;
+	if (is_console(config->hvc) && !given(draft, NULL, "serial"))
+		set_none(config, "serial");
+	if (config->serial && !is_console(config->serial) && !is_console(config->hvc) &&
+	    !given(draft, NULL, "console"))
+		set_none(config, "console");
 	if (!given(draft, "cpus", "boot") &&
 	    (config->cpus.sockets || config->cpus.cores || config->cpus.threads))
 		config->cpus.boot = count_or_one(config->cpus.sockets) *
@@ -102,17 +99,27 @@ static json_t *row_to_json(const struct schema_row *row, const struct vm_config 
 {
 	_cleanup_free_ char *cmdline = NULL;
 
+	if (schema_is_group(row))
+		return tree_group_to_json(row, config);
 	if (row->type != VALUE_CMDLINE)
 		return value_to_json(row, config);
 	cmdline = config_cmdline(config);
 	return cmdline ? json_string(cmdline) : NULL;
 }
 
+/* Is there something to print of it? */
+static bool is_shown(const struct schema_row *row, const struct vm_config *config)
+{
+	if (schema_is_group(row))
+		return tree_count(row, config) > 0;
+	return row->name && (row->type == VALUE_CMDLINE || value_is_set(row, config));
+}
+
 static int add_row(json_t *root, const struct schema_row *row, const struct vm_config *config)
 {
 	json_t *value;
 
-	if (!has_value(row) || (row->type != VALUE_CMDLINE && !value_is_set(row, config)))
+	if (!is_shown(row, config))
 		return 0;
 	value = row_to_json(row, config);
 	/* json_object_set_new() takes value in any case and refuses NULL. */
