@@ -20,6 +20,8 @@ static const struct required_cap required_caps[] = {
 	{KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},
 	{KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"},
 	{KVM_CAP_IRQ_ROUTING, "KVM_CAP_IRQ_ROUTING"},
+	{KVM_CAP_IRQFD, "KVM_CAP_IRQFD"},
+	{KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"},
 	{KVM_CAP_MP_STATE, "KVM_CAP_MP_STATE"},
 	{KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
 	{KVM_CAP_SET_TSS_ADDR, "KVM_CAP_SET_TSS_ADDR"},
@@ -86,7 +88,9 @@ int kvm_host_open(struct kvm_host *ret, struct err *err)
 	ret->api = KVM_API_VERSION;
 	ret->run_size = ioctl(fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	ret->max_vcpus = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
+	ret->max_routes = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_IRQ_ROUTING);
 	ret->tsc_deadline = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+	ret->any_length = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_IOEVENTFD_ANY_LENGTH) > 0;
 	ret->xsave_size = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
 	ret->xsave2 = ret->xsave_size > 0;
 	if (ret->xsave_size < (int)sizeof(struct kvm_xsave))

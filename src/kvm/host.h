@@ -16,7 +16,9 @@ struct kvm_host {
 	int api;	   /* KVM_GET_API_VERSION */
 	int run_size;	   /* bytes to map per vCPU */
 	int max_vcpus;	   /* vCPUs in a VM */
+	int max_routes;	   /* GSIs with a route, IOAPIC pins included */
 	bool tsc_deadline; /* the in-kernel APIC has the TSC deadline timer */
+	bool any_length;   /* an ioeventfd takes writes of any size */
 	bool xsave2;	   /* KVM_GET_XSAVE2 */
 	int xsave_size;
 	bool software; /* no VT-x or AMD-V under it */

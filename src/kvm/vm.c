@@ -27,25 +27,6 @@ static void line_set_level(struct irq_line *line, bool high)
 
 static const struct irq_line_ops line_ops = {.set_level = line_set_level};
 
-/* Every GSI to its IOAPIC pin only. KVM's default also feeds the 8259s, which this machine doesn't
- * have. */
-static int set_routes(const struct kvm_vm *vm)
-{
-	union {
-		struct kvm_irq_routing table;
-		uint8_t room[sizeof(struct kvm_irq_routing) +
-			     KVM_VM_GSIS * sizeof(struct kvm_irq_routing_entry)];
-	} routing = {.table.nr = KVM_VM_GSIS};
-
-	for (unsigned gsi = 0; gsi < KVM_VM_GSIS; gsi++)
-		routing.table.entries[gsi] = (struct kvm_irq_routing_entry){
-			.gsi = gsi,
-			.type = KVM_IRQ_ROUTING_IRQCHIP,
-			.u.irqchip = {.irqchip = KVM_IRQCHIP_IOAPIC, .pin = gsi},
-		};
-	return ioctl(vm->fd, KVM_SET_GSI_ROUTING, &routing) < 0 ? -errno : 0;
-}
-
 static int remember_irqchips(struct kvm_vm *vm)
 {
 	for (unsigned i = 0; i < IRQCHIPS; i++) {
@@ -72,7 +53,7 @@ static int set_up(struct kvm_vm *vm, struct err *err)
 		return err_set(err, -errno, "KVM_SET_TSS_ADDR: %s", strerror(errno));
 	if (ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0) < 0)
 		return err_set(err, -errno, "KVM_CREATE_IRQCHIP: %s", strerror(errno));
-	r = set_routes(vm);
+	r = kvm_wires_init(vm);
 	if (r < 0)
 		return err_set(err, r, "KVM_SET_GSI_ROUTING: %s", strerror(-r));
 	r = remember_irqchips(vm);
@@ -109,27 +90,36 @@ struct kvm_vm *kvm_vm_free(struct kvm_vm *vm)
 	if (!vm)
 		return NULL;
 	(void)fd_close(vm->fd);
+	kvm_wires_done(vm);
 	free(vm->cpuid);
 	free(vm);
 	return NULL;
 }
 
+int kvm_vm_add_memory(struct kvm_vm *vm, const struct mm_region *region, bool ro, struct err *err)
+{
+	struct kvm_userspace_memory_region slot = {
+		.slot = vm->n_slots,
+		.flags = ro ? KVM_MEM_READONLY : 0,
+		.guest_phys_addr = region->gpa.v,
+		.memory_size = region->size,
+		.userspace_addr = (uintptr_t)region->host,
+	};
+
+	if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
+		return err_set(err, -errno, "KVM_SET_USER_MEMORY_REGION of %llu MiB: %s",
+			       (unsigned long long)(region->size >> 20), strerror(errno));
+	vm->n_slots++;
+	return 0;
+}
+
 int kvm_vm_set_memory(struct kvm_vm *vm, const struct mm_map *map, struct err *err)
 {
-	for (unsigned i = 0; i < map->n; i++) {
-		const struct mm_region *r = &map->regions[i];
-		struct kvm_userspace_memory_region slot = {
-			.slot = i,
-			.guest_phys_addr = r->gpa.v,
-			.memory_size = r->size,
-			.userspace_addr = (uintptr_t)r->host,
-		};
+	int r = 0;
 
-		if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
-			return err_set(err, -errno, "KVM_SET_USER_MEMORY_REGION of %llu MiB: %s",
-				       (unsigned long long)(r->size >> 20), strerror(errno));
-	}
-	return 0;
+	for (unsigned i = 0; i < map->n && r == 0; i++)
+		r = kvm_vm_add_memory(vm, &map->regions[i], false, err);
+	return r;
 }
 
 unsigned kvm_vm_physical_bits(const struct kvm_vm *vm)
@@ -163,5 +153,5 @@ int kvm_vm_reset(struct kvm_vm *vm)
 	for (unsigned i = 0; i < IRQCHIPS; i++)
 		if (ioctl(vm->fd, KVM_SET_IRQCHIP, &vm->power_on[i]) < 0)
 			return -errno;
-	return set_routes(vm);
+	return kvm_msi_reset(vm);
 }

@@ -24,9 +24,12 @@ static int add_pci(struct vm *vm, struct device **ret)
 		.run = &vm->run_wire,
 		.ecam_base = LAYOUT_ECAM_BASE,
 		.ecam_size = LAYOUT_ECAM_SIZE,
+		.mmio32 = {vm->platform.mmio32_base, vm->platform.mmio32_size},
+		.mmio64 = {vm->platform.mmio64_base, vm->platform.mmio64_size},
 	};
+	struct pci_bus *bus;
 
-	return pci_host_bridge_new(&wiring, ret);
+	return pci_host_bridge_new(&wiring, &bus, ret);
 }
 
 static int add_power_management(struct vm *vm, struct device **ret)

@@ -13,15 +13,20 @@
 #include "bus/device.h"
 #include "bus/io_bus.h"
 #include "bus/wires.h"
+#include "pci/bus.h"
+#include "pci/function.h"
 
 struct pci_host_bridge_wiring {
 	struct io_bus *ports, *memory;
 	struct run_wire *run; /* hears of a reset by 0xcf9 */
 	uint64_t ecam_base, ecam_size;
+	/* Windows for BARs, which the ACPI tables tell the guest; size 0: none. */
+	struct pci_window mmio32, mmio64;
 };
 
-/* Puts itself on both buses. Main, while the machine is built. 0 or -errno. */
-int pci_host_bridge_new(const struct pci_host_bridge_wiring *wiring,
+/* Puts itself on both buses. Main, while the machine is built. The bus behind it lives as long as
+ * the bridge. 0 or -errno. */
+int pci_host_bridge_new(const struct pci_host_bridge_wiring *wiring, struct pci_bus **ret_bus,
 			struct device **ret) must_check;
 
 #endif

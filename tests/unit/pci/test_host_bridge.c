@@ -1,61 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "pci_world.h"
+
 #include <criterion/criterion.h>
 
-#include "pci/host_bridge.h"
+#include "state/state.h"
 
-#define ECAM UINT64_C(0xe0000000)
-
-static struct io_bus ports, memory;
-static unsigned resets;
-
-static void on_request(struct run_wire *wire, enum guest_request what, unsigned value)
-{
-	(void)wire;
-	(void)value;
-	resets += what == GUEST_RESET;
-}
-
-static const struct run_wire_ops wire_ops = {.request = on_request};
-static struct run_wire wire = {.ops = &wire_ops};
-static struct device *bridge;
+static struct pci_world w;
 
 static void set_up(void)
 {
-	struct pci_host_bridge_wiring wiring = {.ports = &ports,
-						.memory = &memory,
-						.run = &wire,
-						.ecam_base = ECAM,
-						.ecam_size = 256 << 20};
-
-	cr_assert_eq(pci_host_bridge_new(&wiring, &bridge), 0);
+	pci_world_init(&w);
 }
 
 static void tear_down(void)
 {
-	bridge = device_free(bridge);
+	pci_world_done(&w);
 }
 
 TestSuite(host_bridge, .init = set_up, .fini = tear_down);
 
 static uint32_t in(uint16_t port, unsigned size)
 {
-	uint32_t v = 0;
-
-	cr_assert(io_bus_read(&ports, port, size, &v));
-	return v;
+	return pci_world_in(&w, port, size);
 }
 
 static void out(uint16_t port, unsigned size, uint32_t v)
 {
-	cr_assert(io_bus_write(&ports, port, size, &v));
+	pci_world_out(&w, port, size, v);
 }
 
 static uint32_t ecam(uint64_t offset, unsigned size)
 {
-	uint32_t v = 0;
-
-	cr_assert(io_bus_read(&memory, ECAM + offset, size, &v));
-	return v;
+	return (uint32_t)pci_world_load(&w, ECAM + offset, size);
 }
 
 Test(host_bridge, both_ways_see_the_same_bridge)
@@ -71,19 +47,19 @@ Test(host_bridge, both_ways_see_the_same_bridge)
 
 Test(host_bridge, accesses_to_configuration_space_are_counted)
 {
-	const struct device_ops *ops = bridge->ops;
+	const struct device_ops *ops = w.bridge->ops;
 	uint32_t zero = 0;
 
 	out(0xcf8, 4, 0x80000000);
 	(void)in(0xcf8, 4);
-	cr_assert_eq(device_stat_value(bridge, &ops->stats[0]), 0, "the latch is not part of it");
+	cr_assert_eq(device_stat_value(w.bridge, &ops->stats[0]), 0, "the latch is not part of it");
 	(void)in(0xcfc, 4);
 	(void)ecam(0, 4);
-	cr_assert(io_bus_write(&memory, ECAM + 4, 2, &zero));
+	cr_assert(io_bus_write(&w.memory, ECAM + 4, 2, &zero));
 	cr_assert_str_eq(ops->stats[0].name, "config_reads");
-	cr_assert_eq(device_stat_value(bridge, &ops->stats[0]), 2);
+	cr_assert_eq(device_stat_value(w.bridge, &ops->stats[0]), 2);
 	cr_assert_str_eq(ops->stats[1].name, "config_writes");
-	cr_assert_eq(device_stat_value(bridge, &ops->stats[1]), 1);
+	cr_assert_eq(device_stat_value(w.bridge, &ops->stats[1]), 1);
 }
 
 Test(host_bridge, absent_functions_read_all_ones)
@@ -104,29 +80,56 @@ Test(host_bridge, only_writable_bits_take_a_write)
 {
 	uint32_t all = 0xffffffff;
 
-	cr_assert(io_bus_write(&memory, ECAM + 0, 4, &all));
-	cr_assert(io_bus_write(&memory, ECAM + 4, 2, &all));
+	cr_assert(io_bus_write(&w.memory, ECAM + 0, 4, &all));
+	cr_assert(io_bus_write(&w.memory, ECAM + 4, 2, &all));
 	cr_assert_eq(ecam(0, 4), 0x00081b36);
 	cr_assert_eq(ecam(4, 2), 0x0407);
-	bridge->ops->reset(bridge);
+	w.bridge->ops->reset(w.bridge);
 	cr_assert_eq(ecam(4, 2), 0);
 }
 
 Test(host_bridge, reset_control_register_resets)
 {
-	resets = 0;
 	out(0xcf9, 1, 0x02);
-	cr_assert_eq(resets, 0);
+	cr_assert_eq(w.run.requests, 0);
 	out(0xcf9, 1, 0x06);
-	cr_assert_eq(resets, 1);
+	cr_assert_eq(w.run.requests, 1);
+	cr_assert_eq(w.run.what, GUEST_RESET);
 }
 
 Test(host_bridge, wide_and_crossing_accesses_stay_inside)
 {
 	uint64_t v = 0;
 
-	cr_assert(io_bus_read(&memory, ECAM + 4092, 8, &v));
-	cr_assert(io_bus_read(&memory, ECAM + 4095, 4, &v));
+	cr_assert(io_bus_read(&w.memory, ECAM + 4092, 8, &v));
+	cr_assert(io_bus_read(&w.memory, ECAM + 4095, 4, &v));
 	out(0xcf8, 4, 0x80000000);
-	(void)io_bus_read(&ports, 0xcfe, 4, &v);
+	(void)io_bus_read(&w.ports, 0xcfe, 4, &v);
+}
+
+static void save(void *from, struct state_writer *to)
+{
+	struct device *dev = from;
+
+	dev->ops->save(dev, to);
+}
+
+static void load(void *to, struct state_reader *r)
+{
+	struct device *dev = to;
+
+	dev->ops->load(dev, r);
+}
+
+Test(host_bridge, state_comes_back_in_another_one)
+{
+	static struct pci_world other;
+
+	pci_world_init(&other);
+	out(0xcf8, 4, 0x80000004);
+	out(0xcfc, 2, 0x0006);
+	cr_assert_eq(pci_world_carry(save, w.bridge, load, other.bridge), 0);
+	cr_assert_eq(pci_world_in(&other, 0xcf8, 4), 0x80000004);
+	cr_assert_eq(pci_world_in(&other, 0xcfc, 2), 0x0006);
+	pci_world_done(&other);
 }
