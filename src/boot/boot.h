@@ -24,6 +24,12 @@ struct boot_file {
 	uint64_t size;	  /* bytes */
 };
 
+/* A virtio device on MMIO: its registers, and an edge on a pin of the IOAPIC. */
+struct boot_virtio_mmio {
+	uint32_t base, size;
+	uint8_t gsi;
+};
+
 /* The platform that the tables describe to the guest. machine/ fills it from its layout. */
 struct boot_platform {
 	unsigned n_cpus;
@@ -41,6 +47,9 @@ struct boot_platform {
 	uint16_t rtc_port;     /* PNP0B00; 0: none */
 	uint8_t rtc_gsi;       /* 0: no interrupt */
 	uint16_t pvpanic_port; /* 0: none */
+	/* LNRO0005, in the order in which drivers find them. */
+	const struct boot_virtio_mmio *virtio_mmio;
+	unsigned n_virtio_mmio;
 };
 
 struct boot_params {

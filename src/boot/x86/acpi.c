@@ -263,6 +263,24 @@ static uint64_t put_all(struct area *area, const struct boot_platform *platform)
 	return gpa;
 }
 
+static int check_virtio_mmio(const struct boot_platform *platform, struct err *err)
+{
+	enum { NAMES = 100 };
+
+	if (platform->n_virtio_mmio > NAMES)
+		return err_set(err, -EINVAL,
+			       "ACPI tables: %u devices on virtio-mmio; %d have names",
+			       platform->n_virtio_mmio, NAMES);
+	for (unsigned i = 0; i < platform->n_virtio_mmio; i++) {
+		const struct boot_virtio_mmio *at = &platform->virtio_mmio[i];
+
+		if (at->size == 0 || !range_inside(at->base, at->size, 0, LOW_4G))
+			return err_set(err, -EINVAL, "ACPI tables: virtio-mmio device %u at %#x", i,
+				       at->base);
+	}
+	return 0;
+}
+
 static int check_platform(const struct boot_platform *platform, struct err *err)
 {
 	uint64_t buses = platform->ecam_size >> ECAM_BUS_SHIFT;
@@ -280,7 +298,7 @@ static int check_platform(const struct boot_platform *platform, struct err *err)
 	    ckd_add(&end, platform->mmio64_base, platform->mmio64_size) ||
 	    ckd_add(&end, platform->ecam_base, platform->ecam_size))
 		return err_set(err, -EINVAL, "ACPI tables: a PCI window lies outside its space");
-	return 0;
+	return check_virtio_mmio(platform, err);
 }
 
 int acpi_build(const struct boot_platform *platform, const struct mm_map *ram, gpa_t *ret_rsdp,

@@ -176,6 +176,34 @@ static void put_pvpanic(struct aml *aml, const struct boot_platform *platform)
 	aml_end(aml, device);
 }
 
+/*
+ * The id that Linux's driver knows; a device is numbered by its place here.
+ *
+ *	Device (VM07) {
+ *		Name (_HID, "LNRO0005")
+ *		Name (_UID, 7)
+ *		Name (_CRS, ResourceTemplate () {
+ *			Memory32Fixed (ReadWrite, ...)
+ *			Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive) { ... }
+ *		})
+ *	}
+ */
+static void put_virtio_mmio(struct aml *aml, const struct boot_platform *platform, unsigned i)
+{
+	const char name[] = {'V', 'M', (char)('0' + i / 10), (char)('0' + i % 10), 0};
+	const struct boot_virtio_mmio *at = &platform->virtio_mmio[i];
+	size_t device = aml_device_begin(aml, name);
+	struct aml_crs crs;
+
+	aml_name_string(aml, "_HID", "LNRO0005");
+	aml_name_int(aml, "_UID", i);
+	aml_crs_init(&crs);
+	aml_crs_memory32(&crs, at->base, at->size);
+	aml_crs_edge_irq(&crs, at->gsi);
+	aml_name_crs(aml, &crs);
+	aml_end(aml, device);
+}
+
 static void put_power_button(struct aml *aml)
 {
 	size_t device = aml_device_begin(aml, "PWRB");
@@ -254,6 +282,8 @@ void dsdt_build(const struct boot_platform *platform, struct aml *aml)
 		put_rtc(aml, platform);
 	if (platform->pvpanic_port)
 		put_pvpanic(aml, platform);
+	for (unsigned i = 0; i < platform->n_virtio_mmio; i++)
+		put_virtio_mmio(aml, platform, i);
 	if (platform->ged_port) {
 		put_power_button(aml);
 		put_ged(aml, platform);

@@ -207,6 +207,57 @@ Test(tables, madt_takes_x2apic_entries_from_id_255)
 	cr_assert_eq(n.io_apic_id, 0);
 }
 
+/* How often the bytes are in the DSDT. */
+static unsigned count_in_dsdt(const void *bytes, size_t len)
+{
+	const struct acpi_header *dsdt = find("DSDT");
+	const uint8_t *at = (const uint8_t *)dsdt;
+	unsigned n = 0;
+
+	for (size_t i = 0; i + len <= le32_get(dsdt->length); i++)
+		n += memcmp(at + i, bytes, len) == 0;
+	return n;
+}
+
+static struct boot_virtio_mmio mmio[20];
+
+static void describe_mmio(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		mmio[i] = (struct boot_virtio_mmio){0xfeb00000 + i * 0x1000, 0x1000,
+						    (uint8_t)(i + 3)};
+	g.params.platform.virtio_mmio = mmio;
+	g.params.platform.n_virtio_mmio = n;
+}
+
+Test(tables, dsdt_has_virtio_mmio_devices_only_where_there_are_some)
+{
+	static const uint8_t registers[] = {0x86, 9, 0, 1, 0, 0x30, 0xb1, 0xfe, 0, 0x10, 0, 0};
+	static const uint8_t interrupt[] = {0x89, 6, 0, 3, 1, 22, 0, 0, 0};
+
+	build();
+	cr_assert_eq(count_in_dsdt("LNRO0005", 9), 0);
+	describe_mmio(20);
+	build();
+	cr_assert_eq(count_in_dsdt("LNRO0005", 9), 20);
+	cr_assert_eq(count_in_dsdt("VM00", 4), 1);
+	cr_assert_eq(count_in_dsdt("VM19", 4), 1);
+	cr_assert_eq(count_in_dsdt(registers, sizeof(registers)), 1, "of the last one");
+	cr_assert_eq(count_in_dsdt(interrupt, sizeof(interrupt)), 1,
+		     "edge, active high, exclusive");
+}
+
+Test(tables, virtio_mmio_that_cannot_be_described_is_refused)
+{
+	describe_mmio(2);
+	mmio[1].base = 0xfffff001;
+	cr_assert_eq(acpi_build(&g.params.platform, &g.ram, &g.entry.rsdp, &g.err), -EINVAL);
+	cr_assert(strstr(g.err.msg, "device 1"));
+	g.err = (struct err){0};
+	g.params.platform.n_virtio_mmio = 101;
+	cr_assert_eq(acpi_build(&g.params.platform, &g.ram, &g.entry.rsdp, &g.err), -EINVAL);
+}
+
 Test(tables, platform_that_cannot_be_described_is_refused)
 {
 	g.params.platform.ecam_size = MIB(257);
@@ -415,6 +466,7 @@ Test(tables, iasl_has_nothing_to_complain_about, .timeout = 60)
 	if (!have_iasl())
 		return;
 	guest_cpus(&g, 254, 0);
+	describe_mmio(20);
 	build();
 	check_with_iasl();
 }
