@@ -5,13 +5,13 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include "base/mutex.h"
 #include "base/utc.h"
 #include "bus/device.h"
 #include "bus/io_bus.h"
+#include "state/state.h"
 
 enum {
 	SECONDS = 0x00,
@@ -36,14 +36,19 @@ enum {
 	HOURS_PM = 0x80,
 };
 
+/* All that a guest can tell apart but the time, which is the host's. */
+struct rtc_state {
+	uint8_t index;
+	uint8_t cmos[CMOS_SIZE];
+};
+
 struct rtc_cmos {
 	struct device dev;
 	struct io_region region;
 	rtc_cmos_clock clock;
 	_Atomic uint64_t time_reads;
 	struct mutex lock; /* leaf; guards the rest */
-	uint8_t index;
-	uint8_t cmos[CMOS_SIZE];
+	struct rtc_state now;
 };
 
 static int64_t wall_clock(void)
@@ -56,12 +61,12 @@ static int64_t wall_clock(void)
 
 static uint8_t encode(const struct rtc_cmos *rtc, unsigned v)
 {
-	return (uint8_t)(rtc->cmos[REG_B] & B_BINARY ? v : v / 10 % 10 * 16 + v % 10);
+	return (uint8_t)(rtc->now.cmos[REG_B] & B_BINARY ? v : v / 10 % 10 * 16 + v % 10);
 }
 
 static uint8_t encode_hour(const struct rtc_cmos *rtc, unsigned hour)
 {
-	if (rtc->cmos[REG_B] & B_24H)
+	if (rtc->now.cmos[REG_B] & B_24H)
 		return encode(rtc, hour);
 	return encode(rtc, (hour + 11) % 12 + 1) | (hour >= 12 ? HOURS_PM : 0);
 }
@@ -79,7 +84,7 @@ static uint8_t read_time(struct rtc_cmos *rtc)
 	struct utc t = utc_from_unix(now > 0 ? (uint64_t)now : 0);
 
 	device_count(&rtc->time_reads, 1);
-	switch (rtc->index) {
+	switch (rtc->now.index) {
 	case SECONDS:
 		return encode(rtc, t.second);
 	case MINUTES:
@@ -108,18 +113,18 @@ static uint64_t rtc_read(struct io_region *region, uint64_t offset, unsigned siz
 	if (offset == 0)
 		return 0xff; /* the index is write-only */
 	mutex_lock(&rtc->lock);
-	value = is_time(rtc->index) ? read_time(rtc) : rtc->cmos[rtc->index];
+	value = is_time(rtc->now.index) ? read_time(rtc) : rtc->now.cmos[rtc->now.index];
 	mutex_unlock(&rtc->lock);
 	return value;
 }
 
 static void write_data(struct rtc_cmos *rtc, uint8_t value)
 {
-	if (is_time(rtc->index) || rtc->index == REG_C || rtc->index == REG_D)
+	if (is_time(rtc->now.index) || rtc->now.index == REG_C || rtc->now.index == REG_D)
 		return;
-	if (rtc->index == REG_A)
+	if (rtc->now.index == REG_A)
 		value &= (uint8_t)~A_UPDATE;
-	rtc->cmos[rtc->index] = value;
+	rtc->now.cmos[rtc->now.index] = value;
 }
 
 static void rtc_write(struct io_region *region, uint64_t offset, unsigned size, uint64_t value)
@@ -129,7 +134,7 @@ static void rtc_write(struct io_region *region, uint64_t offset, unsigned size, 
 	(void)size;
 	mutex_lock(&rtc->lock);
 	if (offset == 0)
-		rtc->index =
+		rtc->now.index =
 			value & (CMOS_SIZE - 1); /* bit 7 masks the NMI, which nothing raises */
 	else
 		write_data(rtc, (uint8_t)value);
@@ -141,11 +146,36 @@ static void rtc_reset(struct device *dev)
 	struct rtc_cmos *rtc = container_of(dev, struct rtc_cmos, dev);
 
 	mutex_lock(&rtc->lock);
-	memset(rtc->cmos, 0, sizeof(rtc->cmos));
-	rtc->index = 0;
-	rtc->cmos[REG_A] = A_RESET;
-	rtc->cmos[REG_B] = B_24H;
-	rtc->cmos[REG_D] = D_VALID;
+	rtc->now = (struct rtc_state){0};
+	rtc->now.cmos[REG_A] = A_RESET;
+	rtc->now.cmos[REG_B] = B_24H;
+	rtc->now.cmos[REG_D] = D_VALID;
+	mutex_unlock(&rtc->lock);
+}
+
+static void rtc_save(struct device *dev, struct state_writer *w)
+{
+	struct rtc_cmos *rtc = container_of(dev, struct rtc_cmos, dev);
+
+	mutex_lock(&rtc->lock);
+	state_put_u8(w, rtc->now.index);
+	state_put_bytes(w, rtc->now.cmos, sizeof(rtc->now.cmos));
+	mutex_unlock(&rtc->lock);
+}
+
+static void rtc_load(struct device *dev, struct state_reader *r)
+{
+	struct rtc_cmos *rtc = container_of(dev, struct rtc_cmos, dev);
+	struct rtc_state now;
+
+	now.index = state_get_u8(r);
+	state_get_bytes(r, now.cmos, sizeof(now.cmos));
+	if (now.index >= CMOS_SIZE || (now.cmos[REG_A] & A_UPDATE)) {
+		state_fail(r, "a register that no clock can have");
+		return;
+	}
+	mutex_lock(&rtc->lock);
+	rtc->now = now;
 	mutex_unlock(&rtc->lock);
 }
 
@@ -162,6 +192,10 @@ int rtc_cmos_new(struct io_bus *pio, rtc_cmos_clock clock, struct device **ret)
 {
 	static const struct device_ops device_ops = {.reset = rtc_reset,
 						     .free = rtc_free,
+						     .save = rtc_save,
+						     .load = rtc_load,
+						     .state_type = "rtc-cmos",
+						     .state_version = 1,
 						     .help = "real-time clock",
 						     .stats = stats,
 						     .n_stats = ARRAY_SIZE(stats)};

@@ -2,7 +2,6 @@
 /* Register names and bits: PC16550D data sheet, section 8. */
 #include "devices/serial16550.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -14,55 +13,9 @@
 #include "bus/device.h"
 #include "bus/io_bus.h"
 #include "bus/wires.h"
+#include "devices/serial16550_state.h"
 
 enum { RBR_THR_DLL, IER_DLM, IIR_FCR, LCR, MCR, LSR, MSR, SCR, REGISTERS };
-
-enum {
-	IER_RX = 0x01,
-	IER_THRE = 0x02,
-	IER_LINE_STATUS = 0x04,
-	IER_MODEM_STATUS = 0x08,
-
-	IIR_NONE = 0x01,
-	IIR_MODEM_STATUS = 0x00,
-	IIR_THRE = 0x02,
-	IIR_RX = 0x04,
-	IIR_LINE_STATUS = 0x06,
-	IIR_RX_TIMEOUT = 0x0c,
-	IIR_FIFO = 0xc0,
-
-	FCR_ENABLE = 0x01,
-	FCR_CLEAR_RX = 0x02,
-	FCR_TRIGGER_SHIFT = 6,
-
-	LCR_BREAK = 0x40,
-	LCR_DLAB = 0x80,
-
-	MCR_DTR = 0x01,
-	MCR_RTS = 0x02,
-	MCR_OUT1 = 0x04,
-	MCR_OUT2 = 0x08,
-	MCR_LOOP = 0x10,
-	MCR_ALL = 0x1f,
-
-	LSR_DATA = 0x01,
-	LSR_OVERRUN = 0x02,
-	LSR_BREAK = 0x10,
-	LSR_ERRORS = 0x1e,
-	LSR_TX_EMPTY = 0x60, /* THRE and TEMT */
-
-	MSR_CTS = 0x10,
-	MSR_DSR = 0x20,
-	MSR_RI = 0x40,
-	MSR_DCD = 0x80,
-	MSR_DELTAS = 0x0f,
-	MSR_DELTA_RI = 0x04, /* set by RI's trailing edge only */
-
-	FIFO_SIZE = 16,
-	POLLS_TO_LISTEN = 16,
-	CTRL_D = 0x04,
-	DIVISOR_9600 = 12, /* never 0 at reset: Linux's early console divides by it */
-};
 
 struct serial16550 {
 	struct device dev;
@@ -74,21 +27,10 @@ struct serial16550 {
 	_Atomic uint64_t rx_bytes, tx_bytes, interrupts, overruns;
 
 	struct mutex lock; /* leaf; guards the rest */
-	uint8_t ier, fcr, lcr, mcr, msr, scr, dll, dlm;
-	uint8_t line_errors; /* the LSR bits that reading clears */
-	bool thre_pending;
+	struct serial_state now;
 	bool irq_high;
-
-	uint8_t fifo[FIFO_SIZE];
-	unsigned head, count;
-	uint16_t breaks; /* the slots of the FIFO whose zero byte is a break from the line */
-
-	unsigned polls; /* reads of LSR in a row that showed no data */
-	bool polling, rts_used;
 	bool refused; /* chr has more and waits for chr_rx_resume() */
 	bool at_eof;
-	uint8_t last;	  /* the last byte of the input */
-	unsigned ctrl_ds; /* still to be put into the FIFO */
 };
 
 /* What is left to do once the lock is dropped. */
@@ -99,38 +41,31 @@ struct afterwards {
 
 /* ---- interrupts ---- */
 
-static_assert(FIFO_SIZE <= 16, "one bit of breaks for each slot");
-
-static uint16_t slot_bit(unsigned slot)
-{
-	return (uint16_t)(1U << slot % FIFO_SIZE);
-}
-
 /* A break shows in LSR when its byte is the next to be read (PC16550D, 8.4). */
 static uint8_t line_status(const struct serial16550 *s)
 {
-	bool at_break = s->count > 0 && (s->breaks & slot_bit(s->head));
+	bool at_break = s->now.count > 0 && (s->now.breaks & slot_bit(s->now.head));
 
-	return s->line_errors | (at_break ? LSR_BREAK : 0);
+	return s->now.line_errors | (at_break ? LSR_BREAK : 0);
 }
 
 static unsigned trigger_level(const struct serial16550 *s)
 {
 	static const uint8_t levels[] = {1, 4, 8, 14};
 
-	return s->fcr & FCR_ENABLE ? levels[s->fcr >> FCR_TRIGGER_SHIFT] : 1;
+	return s->now.fcr & FCR_ENABLE ? levels[s->now.fcr >> FCR_TRIGGER_SHIFT] : 1;
 }
 
 /* The pending interrupt of the highest priority. */
 static uint8_t interrupt_id(const struct serial16550 *s)
 {
-	if ((s->ier & IER_LINE_STATUS) && line_status(s))
+	if ((s->now.ier & IER_LINE_STATUS) && line_status(s))
 		return IIR_LINE_STATUS;
-	if ((s->ier & IER_RX) && s->count > 0)
-		return s->count >= trigger_level(s) ? IIR_RX : IIR_RX_TIMEOUT;
-	if ((s->ier & IER_THRE) && s->thre_pending)
+	if ((s->now.ier & IER_RX) && s->now.count > 0)
+		return s->now.count >= trigger_level(s) ? IIR_RX : IIR_RX_TIMEOUT;
+	if ((s->now.ier & IER_THRE) && s->now.thre_pending)
 		return IIR_THRE;
-	if ((s->ier & IER_MODEM_STATUS) && (s->msr & MSR_DELTAS))
+	if ((s->now.ier & IER_MODEM_STATUS) && (s->now.msr & MSR_DELTAS))
 		return IIR_MODEM_STATUS;
 	return IIR_NONE;
 }
@@ -141,7 +76,7 @@ static uint8_t interrupt_id(const struct serial16550 *s)
  */
 static void update_irq(struct serial16550 *s) REQUIRES(s->lock)
 {
-	bool gate = (s->mcr & MCR_OUT2) && !(s->mcr & MCR_LOOP);
+	bool gate = (s->now.mcr & MCR_OUT2) && !(s->now.mcr & MCR_LOOP);
 	bool high = gate && interrupt_id(s) != IIR_NONE;
 
 	if (high == s->irq_high)
@@ -156,25 +91,25 @@ static void update_irq(struct serial16550 *s) REQUIRES(s->lock)
 
 static unsigned fifo_room(const struct serial16550 *s)
 {
-	unsigned size = s->fcr & FCR_ENABLE ? FIFO_SIZE : 1;
+	unsigned size = s->now.fcr & FCR_ENABLE ? FIFO_SIZE : 1;
 
-	return size > s->count ? size - s->count : 0;
+	return size > s->now.count ? size - s->now.count : 0;
 }
 
 static void fifo_push(struct serial16550 *s, uint8_t byte)
 {
-	s->fifo[(s->head + s->count++) % FIFO_SIZE] = byte;
+	s->now.fifo[(s->now.head + s->now.count++) % FIFO_SIZE] = byte;
 }
 
 static uint8_t fifo_pop(struct serial16550 *s)
 {
-	uint8_t byte = s->fifo[s->head];
+	uint8_t byte = s->now.fifo[s->now.head];
 
-	if (s->count == 0)
+	if (s->now.count == 0)
 		return 0;
-	s->breaks &= (uint16_t)~slot_bit(s->head);
-	s->head = (s->head + 1) % FIFO_SIZE;
-	s->count--;
+	s->now.breaks &= (uint16_t)~slot_bit(s->now.head);
+	s->now.head = (s->now.head + 1) % FIFO_SIZE;
+	s->now.count--;
 	return byte;
 }
 
@@ -191,9 +126,9 @@ static void receive(struct serial16550 *s, uint8_t byte)
  */
 static bool listens(const struct serial16550 *s)
 {
-	if ((s->mcr & MCR_LOOP) || (s->rts_used && !(s->mcr & MCR_RTS)))
+	if ((s->now.mcr & MCR_LOOP) || (s->now.rts_used && !(s->now.mcr & MCR_RTS)))
 		return false;
-	return ((s->ier & IER_RX) && (s->mcr & MCR_OUT2)) || s->polling;
+	return ((s->now.ier & IER_RX) && (s->now.mcr & MCR_OUT2)) || s->now.polling;
 }
 
 /* After every change that may let input through. True when chr must be told to go on. */
@@ -203,13 +138,13 @@ static bool let_input_in(struct serial16550 *s) REQUIRES(s->lock)
 
 	if (!listens(s))
 		return false;
-	while (s->ctrl_ds > 0 && fifo_room(s) > 0) {
+	while (s->now.ctrl_ds > 0 && fifo_room(s) > 0) {
 		receive(s, CTRL_D);
-		s->ctrl_ds--;
+		s->now.ctrl_ds--;
 	}
 	/* The guest empties the FIFO in one go, so asking for more before that would only wake main
 	 * more often. */
-	resume = s->refused && s->count == 0;
+	resume = s->refused && s->now.count == 0;
 	if (resume)
 		s->refused = false;
 	return resume;
@@ -225,7 +160,7 @@ static size_t serial_bytes(struct chr_rx *rx, const uint8_t *buf, size_t n)
 	for (size_t i = 0; i < take; i++)
 		receive(s, buf[i]);
 	if (take > 0)
-		s->last = buf[take - 1];
+		s->now.last = buf[take - 1];
 	s->refused = take < n;
 	update_irq(s);
 	mutex_unlock(&s->lock);
@@ -234,7 +169,7 @@ static size_t serial_bytes(struct chr_rx *rx, const uint8_t *buf, size_t n)
 
 static unsigned ctrl_ds_needed(const struct serial16550 *s)
 {
-	return s->last == '\n' || s->last == '\r' ? 1 : 2;
+	return s->now.last == '\n' || s->now.last == '\r' ? 1 : 2;
 }
 
 static void serial_eof(struct chr_rx *rx)
@@ -244,7 +179,7 @@ static void serial_eof(struct chr_rx *rx)
 
 	mutex_lock(&s->lock);
 	s->at_eof = true;
-	s->ctrl_ds = ctrl_ds_needed(s);
+	s->now.ctrl_ds = ctrl_ds_needed(s);
 	/* Nothing more comes from there, but chr may have other inputs. */
 	resume = let_input_in(s);
 	update_irq(s);
@@ -259,26 +194,26 @@ static uint8_t modem_lines(const struct serial16550 *s)
 {
 	uint8_t lines = 0;
 
-	if (!(s->mcr & MCR_LOOP))
+	if (!(s->now.mcr & MCR_LOOP))
 		return MSR_DCD | MSR_DSR | MSR_CTS;
-	lines |= s->mcr & MCR_RTS ? MSR_CTS : 0;
-	lines |= s->mcr & MCR_DTR ? MSR_DSR : 0;
-	lines |= s->mcr & MCR_OUT1 ? MSR_RI : 0;
-	lines |= s->mcr & MCR_OUT2 ? MSR_DCD : 0;
+	lines |= s->now.mcr & MCR_RTS ? MSR_CTS : 0;
+	lines |= s->now.mcr & MCR_DTR ? MSR_DSR : 0;
+	lines |= s->now.mcr & MCR_OUT1 ? MSR_RI : 0;
+	lines |= s->now.mcr & MCR_OUT2 ? MSR_DCD : 0;
 	return lines;
 }
 
 static void write_mcr(struct serial16550 *s, uint8_t value)
 {
-	uint8_t old = s->msr, lines, changed;
+	uint8_t old = s->now.msr, lines, changed;
 
-	s->mcr = value & MCR_ALL;
-	s->rts_used |= (value & (MCR_RTS | MCR_LOOP)) == MCR_RTS;
+	s->now.mcr = value & MCR_ALL;
+	s->now.rts_used |= (value & (MCR_RTS | MCR_LOOP)) == MCR_RTS;
 	lines = modem_lines(s);
 	changed = (uint8_t)((old ^ lines) >> 4) & MSR_DELTAS;
 	if (lines & MSR_RI)
 		changed &= (uint8_t)~MSR_DELTA_RI;
-	s->msr = lines | (old & MSR_DELTAS) | changed;
+	s->now.msr = lines | (old & MSR_DELTAS) | changed;
 }
 
 static void loop_back(struct serial16550 *s, uint8_t byte)
@@ -287,18 +222,18 @@ static void loop_back(struct serial16550 *s, uint8_t byte)
 		fifo_push(s, byte);
 		return;
 	}
-	s->line_errors |= LSR_OVERRUN;
+	s->now.line_errors |= LSR_OVERRUN;
 	device_count(&s->overruns, 1);
 }
 
 static void write_lcr(struct serial16550 *s, uint8_t value)
 {
-	bool begins = (value & ~s->lcr & LCR_BREAK) != 0;
+	bool begins = (value & ~s->now.lcr & LCR_BREAK) != 0;
 
-	s->lcr = value;
+	s->now.lcr = value;
 	/* A break is not carried to the outside; looped back it is a zero byte with its mark. */
-	if (begins && (s->mcr & MCR_LOOP)) {
-		s->line_errors |= LSR_BREAK;
+	if (begins && (s->now.mcr & MCR_LOOP)) {
+		s->now.line_errors |= LSR_BREAK;
 		loop_back(s, 0);
 	}
 }
@@ -312,26 +247,26 @@ static void write_lcr(struct serial16550 *s, uint8_t value)
  */
 static void write_fcr(struct serial16550 *s, uint8_t value)
 {
-	s->fcr = value & FCR_ENABLE ? value & (uint8_t)~FCR_CLEAR_RX : 0;
+	s->now.fcr = value & FCR_ENABLE ? value & (uint8_t)~FCR_CLEAR_RX : 0;
 	if (value & FCR_CLEAR_RX) {
-		s->count = 0;
-		s->breaks = 0;
-		s->polling = false;
+		s->now.count = 0;
+		s->now.breaks = 0;
+		s->now.polling = false;
 	}
 }
 
 static void write_ier(struct serial16550 *s, uint8_t value)
 {
 	/* Enabled while the transmitter is empty, which it always is, THRE is pending at once. */
-	if (value & ~s->ier & IER_THRE)
-		s->thre_pending = true;
-	s->ier = value & 0x0f;
+	if (value & ~s->now.ier & IER_THRE)
+		s->now.thre_pending = true;
+	s->now.ier = value & IER_ALL;
 }
 
 static void write_thr(struct serial16550 *s, uint8_t value, struct afterwards *after)
 {
-	s->thre_pending = true;
-	if (s->mcr & MCR_LOOP) {
+	s->now.thre_pending = true;
+	if (s->now.mcr & MCR_LOOP) {
 		loop_back(s, value);
 		return;
 	}
@@ -344,66 +279,66 @@ static uint8_t read_iir(struct serial16550 *s)
 	uint8_t id = interrupt_id(s);
 
 	if (id == IIR_THRE)
-		s->thre_pending = false;
-	return s->fcr & FCR_ENABLE ? id | IIR_FIFO : id;
+		s->now.thre_pending = false;
+	return s->now.fcr & FCR_ENABLE ? id | IIR_FIFO : id;
 }
 
 static uint8_t read_lsr(struct serial16550 *s)
 {
-	uint8_t lsr = LSR_TX_EMPTY | line_status(s) | (s->count > 0 ? LSR_DATA : 0);
+	uint8_t lsr = LSR_TX_EMPTY | line_status(s) | (s->now.count > 0 ? LSR_DATA : 0);
 
-	s->line_errors = 0;
-	s->breaks &= (uint16_t)~slot_bit(s->head);
-	if (s->count == 0 && ++s->polls >= POLLS_TO_LISTEN)
-		s->polling = true;
+	s->now.line_errors = 0;
+	s->now.breaks &= (uint16_t)~slot_bit(s->now.head);
+	if (s->now.count == 0 && ++s->now.polls >= POLLS_TO_LISTEN)
+		s->now.polling = true;
 	return lsr;
 }
 
 static uint8_t read_msr(struct serial16550 *s)
 {
-	uint8_t msr = s->msr;
+	uint8_t msr = s->now.msr;
 
-	s->msr &= (uint8_t)~MSR_DELTAS;
+	s->now.msr &= (uint8_t)~MSR_DELTAS;
 	return msr;
 }
 
 static uint8_t read_register(struct serial16550 *s, uint64_t reg)
 {
-	bool dlab = s->lcr & LCR_DLAB;
+	bool dlab = s->now.lcr & LCR_DLAB;
 
 	switch (reg) {
 	case RBR_THR_DLL:
-		return dlab ? s->dll : fifo_pop(s);
+		return dlab ? s->now.dll : fifo_pop(s);
 	case IER_DLM:
-		return dlab ? s->dlm : s->ier;
+		return dlab ? s->now.dlm : s->now.ier;
 	case IIR_FCR:
 		return read_iir(s);
 	case LCR:
-		return s->lcr;
+		return s->now.lcr;
 	case MCR:
-		return s->mcr;
+		return s->now.mcr;
 	case LSR:
 		return read_lsr(s);
 	case MSR:
 		return read_msr(s);
 	default:
-		return s->scr;
+		return s->now.scr;
 	}
 }
 
 static void write_register(struct serial16550 *s, uint64_t reg, uint8_t value,
 			   struct afterwards *after)
 {
-	bool dlab = s->lcr & LCR_DLAB;
+	bool dlab = s->now.lcr & LCR_DLAB;
 
 	if (reg == RBR_THR_DLL && !dlab)
 		write_thr(s, value, after);
 	else if (reg == RBR_THR_DLL)
-		s->dll = value;
+		s->now.dll = value;
 	else if (reg == IER_DLM && !dlab)
 		write_ier(s, value);
 	else if (reg == IER_DLM)
-		s->dlm = value;
+		s->now.dlm = value;
 	else if (reg == IIR_FCR)
 		write_fcr(s, value);
 	else if (reg == LCR)
@@ -411,7 +346,7 @@ static void write_register(struct serial16550 *s, uint64_t reg, uint8_t value,
 	else if (reg == MCR)
 		write_mcr(s, value);
 	else if (reg == SCR)
-		s->scr = value;
+		s->now.scr = value;
 }
 
 static uint64_t serial_read(struct io_region *region, uint64_t offset, unsigned size)
@@ -424,7 +359,7 @@ static uint64_t serial_read(struct io_region *region, uint64_t offset, unsigned 
 	mutex_lock(&s->lock);
 	value = read_register(s, offset);
 	if (offset != LSR)
-		s->polls = 0;
+		s->now.polls = 0;
 	resume = let_input_in(s);
 	update_irq(s);
 	mutex_unlock(&s->lock);
@@ -440,7 +375,7 @@ static void serial_write(struct io_region *region, uint64_t offset, unsigned siz
 
 	(void)size;
 	mutex_lock(&s->lock);
-	s->polls = 0;
+	s->now.polls = 0;
 	write_register(s, offset, (uint8_t)value, &after);
 	after.resume = let_input_in(s);
 	update_irq(s);
@@ -462,12 +397,9 @@ static void serial_reset(struct device *dev)
 	struct serial16550 *s = container_of(dev, struct serial16550, dev);
 
 	mutex_lock(&s->lock);
-	s->ier = s->fcr = s->lcr = s->mcr = s->scr = s->dlm = s->line_errors = 0;
-	s->dll = DIVISOR_9600;
-	s->msr = modem_lines(s);
-	s->thre_pending = s->polling = s->rts_used = false;
-	s->head = s->count = s->polls = s->breaks = 0;
-	s->ctrl_ds = s->at_eof ? ctrl_ds_needed(s) : 0;
+	s->now = (struct serial_state){.dll = DIVISOR_9600, .last = s->now.last};
+	s->now.msr = modem_lines(s);
+	s->now.ctrl_ds = s->at_eof ? ctrl_ds_needed(s) : 0;
 	update_irq(s);
 	mutex_unlock(&s->lock);
 }
@@ -478,6 +410,41 @@ static void serial_free(struct device *dev)
 
 	chr_set_rx(s->chr, NULL);
 	free(s);
+}
+
+/* ---- saved state ---- */
+
+static void serial_save(struct device *dev, struct state_writer *w)
+{
+	struct serial16550 *s = container_of(dev, struct serial16550, dev);
+
+	mutex_lock(&s->lock);
+	serial_state_put(&s->now, w);
+	mutex_unlock(&s->lock);
+}
+
+/*
+ * The end of the input belongs to the stream, which is another one now. An interrupt that was
+ * pending is raised once more: a driver finds out why by reading IIR.
+ */
+static void serial_load(struct device *dev, struct state_reader *r)
+{
+	struct serial16550 *s = container_of(dev, struct serial16550, dev);
+	struct serial_state now;
+	bool resume;
+
+	if (!serial_state_get(r, &now))
+		return;
+	mutex_lock(&s->lock);
+	s->now = now;
+	s->now.msr = modem_lines(s) | (now.msr & MSR_DELTAS);
+	if (s->at_eof)
+		s->now.ctrl_ds = ctrl_ds_needed(s);
+	resume = let_input_in(s);
+	update_irq(s);
+	mutex_unlock(&s->lock);
+	if (resume)
+		chr_rx_resume(s->chr);
 }
 
 /* ---- what the user can see and do ---- */
@@ -492,7 +459,7 @@ static int receive_break(struct serial16550 *s, struct err *err) REQUIRES(s->loc
 		return err_set(err, -EBUSY,
 			       "the guest has not read its earlier input from the serial port; no "
 			       "break was sent");
-	s->breaks |= slot_bit(s->head + s->count);
+	s->now.breaks |= slot_bit(s->now.head + s->now.count);
 	receive(s, 0);
 	update_irq(s);
 	return 0;
@@ -555,6 +522,10 @@ int serial16550_new(struct io_bus *pio, uint16_t port, struct irq_line *irq, str
 {
 	static const struct device_ops device_ops = {.reset = serial_reset,
 						     .free = serial_free,
+						     .save = serial_save,
+						     .load = serial_load,
+						     .state_type = "serial16550",
+						     .state_version = SERIAL_STATE_VERSION,
 						     .help = "16550A serial port",
 						     .stats = stats,
 						     .n_stats = ARRAY_SIZE(stats),
@@ -573,7 +544,7 @@ int serial16550_new(struct io_bus *pio, uint16_t port, struct irq_line *irq, str
 	s->chr = chr;
 	s->tap = tap;
 	s->rx = (struct chr_rx){.bytes = serial_bytes, .eof = serial_eof};
-	s->last = '\n'; /* no input at all ends no line */
+	s->now.last = '\n'; /* no input at all ends no line */
 	mutex_init(&s->lock);
 	serial_reset(&s->dev);
 	r = io_bus_add(pio, &s->region);
