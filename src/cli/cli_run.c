@@ -67,7 +67,8 @@ static void announce_streams(const struct run *run)
 		const struct chr *chr;
 	} streams[] = {{"--console", run->res.console},
 		       {"--serial", run->res.serial},
-		       {"--debugcon", run->res.debugcon}};
+		       {"--debugcon", run->res.debugcon},
+		       {"--hvc", run->res.hvc}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(streams); i++) {
 		const char *what = streams[i].chr ? chr_describe(streams[i].chr) : "";
@@ -111,11 +112,12 @@ static int open_control(struct run *run)
 /* Whichever of the streams is standard output writes to the console's log. */
 static void watch_console_log(struct run *run)
 {
-	struct chr *const streams[] = {run->res.console, run->res.serial, run->res.debugcon};
+	for (unsigned i = 0; i < vm_n_streams(&run->res); i++) {
+		struct chr *chr = vm_stream(&run->res, i);
 
-	for (size_t i = 0; i < ARRAY_SIZE(streams); i++)
-		if (streams[i] && chr_is_stdio(streams[i]))
-			console_log_watch(&run->console_log, streams[i]);
+		if (chr && chr_is_stdio(chr))
+			console_log_watch(&run->console_log, chr);
+	}
 }
 
 /* Everything by path, and then nothing more. */
@@ -174,11 +176,10 @@ static int run_vm(struct run *run)
 static void flush_console(struct run *run)
 {
 	enum { PATIENCE_MS = 100 };
-	struct chr *const streams[] = {run->res.console, run->res.serial, run->res.debugcon};
 
-	for (size_t i = 0; i < ARRAY_SIZE(streams); i++)
-		if (streams[i])
-			chr_flush(streams[i], PATIENCE_MS);
+	for (unsigned i = 0; i < vm_n_streams(&run->res); i++)
+		if (vm_stream(&run->res, i))
+			chr_flush(vm_stream(&run->res, i), PATIENCE_MS);
 	chr_restore_terminal();
 }
 

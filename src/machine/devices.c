@@ -2,12 +2,14 @@
 /* The device table: what this machine has, in the order in which it is made. A new device is a row
  * here. */
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "devices/acpi_pm.h"
 #include "devices/debugcon.h"
 #include "devices/exit_port.h"
+#include "devices/i6300esb.h"
 #include "devices/i8042.h"
 #include "devices/pvpanic.h"
 #include "devices/rtc_cmos.h"
@@ -27,9 +29,8 @@ static int add_pci(struct vm *vm, struct device **ret)
 		.mmio32 = {vm->platform.mmio32_base, vm->platform.mmio32_size},
 		.mmio64 = {vm->platform.mmio64_base, vm->platform.mmio64_size},
 	};
-	struct pci_bus *bus;
 
-	return pci_host_bridge_new(&wiring, &bus, ret);
+	return pci_host_bridge_new(&wiring, &vm->pci, ret);
 }
 
 static int add_power_management(struct vm *vm, struct device **ret)
@@ -110,5 +111,38 @@ int vm_add_devices(struct vm *vm, struct err *err)
 				       device_table[i].what, strerror(-r));
 		vm->n_devices++;
 	}
+	return 0;
+}
+
+int vm_add_watchdog(struct vm *vm, struct err *err)
+{
+	static const enum watchdog_action actions[] = {
+		[CONFIG_WATCHDOG_RESET] = WATCHDOG_RESET,
+		[CONFIG_WATCHDOG_POWEROFF] = WATCHDOG_POWEROFF,
+		[CONFIG_WATCHDOG_PAUSE] = WATCHDOG_PAUSE,
+		[CONFIG_WATCHDOG_NONE] = WATCHDOG_NONE,
+	};
+	bool on_pci = vm->config->transport == CONFIG_TRANSPORT_PCI;
+	const struct i6300esb_setup setup = {
+		.id = "watchdog0",
+		.bus = vm->pci,
+		.slot = on_pci ? vm->n_slots + 1 : 1,
+		.loop = vm->loop,
+		.run = &vm->run_wire,
+		.action = actions[vm->config->watchdog],
+	};
+	int r;
+
+	if (vm->config->watchdog == CONFIG_WATCHDOG_OFF)
+		return 0;
+	if (setup.slot > VM_MAX_SLOTS)
+		return err_set(err, -ENOSPC,
+			       "--watchdog: the PCI bus has room for %d devices, and this is one "
+			       "more",
+			       VM_MAX_SLOTS);
+	r = i6300esb_new(&setup, &vm->devices[vm->n_devices]);
+	if (r < 0)
+		return err_set(err, r, "--watchdog: the device can't be made: %s", strerror(-r));
+	vm->n_devices++;
 	return 0;
 }

@@ -19,10 +19,12 @@
  * names, with two exits for each of 32 slots: 256 buses cost 16384 of them. The 256 MiB from the
  * base on are kept free for more.
  */
-#define LAYOUT_PCI_BUSES   1
-#define LAYOUT_ECAM_SIZE   (LAYOUT_PCI_BUSES * MIB(1))
-#define LAYOUT_IOAPIC_BASE 0xfec00000u
-#define LAYOUT_LAPIC_BASE  0xfee00000u
+#define LAYOUT_PCI_BUSES 1
+#define LAYOUT_ECAM_SIZE (LAYOUT_PCI_BUSES * MIB(1))
+/* Devices on virtio-mmio, a page each: see LAYOUT_VIRTIO_MMIO_GSIS. */
+#define LAYOUT_VIRTIO_MMIO_BASE 0xfeb00000u
+#define LAYOUT_IOAPIC_BASE	0xfec00000u
+#define LAYOUT_LAPIC_BASE	0xfee00000u
 
 enum {
 	LAYOUT_PORT_I8042_DATA = 0x60,
@@ -41,5 +43,17 @@ enum {
 	LAYOUT_GSI_COM1 = 4,
 	LAYOUT_GSI_GED = 9,
 };
+
+/*
+ * The pins that virtio-mmio devices may have: all that no device of the board has, but for 0 and 2,
+ * which Linux takes for no interrupt at all on x86 (the timer's and the cascade's; valid_IRQ() in
+ * drivers/acpi/resource.c). The others are as good as any: with hardware-reduced ACPI there are no
+ * legacy interrupts, and this machine's clock and i8042 have none.
+ */
+#define LAYOUT_VIRTIO_MMIO_GSIS                                                                    \
+	{                                                                                          \
+		1, 3, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23           \
+	}
+enum { LAYOUT_VIRTIO_MMIO_PLACES = 20 };
 
 #endif

@@ -15,6 +15,7 @@ const char *outcome_reason_name(enum end_reason reason)
 		[END_TIMEOUT] = "timeout",
 		[END_PANIC] = "panic",
 		[END_TRIPLE_FAULT] = "triple_fault",
+		[END_WATCHDOG] = "watchdog",
 		[END_KILLED] = "killed",
 		[END_QUIT] = "quit",
 		[END_VMM_ERROR] = "vmm_error",
@@ -38,6 +39,7 @@ int outcome_exit_code(const struct outcome *o)
 		return EXIT_TIMEOUT;
 	case END_PANIC:
 	case END_TRIPLE_FAULT:
+	case END_WATCHDOG:
 		return EXIT_GUEST_DIED;
 	case END_KILLED:
 		/* Without a signal it was the control socket: as if killed by force. */

@@ -14,8 +14,9 @@ enum end_reason {
 	END_TIMEOUT,
 	END_PANIC,
 	END_TRIPLE_FAULT,
-	END_KILLED, /* by a signal to vmm, or through the control socket */
-	END_QUIT,   /* Ctrl-A x */
+	END_WATCHDOG, /* the guest stopped feeding it */
+	END_KILLED,   /* by a signal to vmm, or through the control socket */
+	END_QUIT,     /* Ctrl-A x */
 	END_VMM_ERROR,
 	END_REASONS,
 };

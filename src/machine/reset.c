@@ -28,7 +28,7 @@ static int load_kernel(struct vm *vm, struct boot_entry *ret, struct err *err)
 	struct boot_params params = {
 		.cmdline = vm->res->cmdline,
 		.protocol = protocols[vm->config->kernel.protocol],
-		.ram = &vm->map,
+		.ram = &vm->ram_map,
 		.platform = vm->platform,
 	};
 	int r = refresh_size(&vm->res->kernel, err);

@@ -90,18 +90,69 @@ static int open_stream(const char *spec_text, const char *option, struct chr **r
 	return chr_open(&spec, option, ret, err);
 }
 
+static bool carries_console(const char *spec)
+{
+	return spec && strcmp(spec, "console") == 0;
+}
+
+static int open_ports(const struct vm_config *config, struct vm_resources *res, struct err *err)
+{
+	int r = 0;
+
+	if (config->n_ports == 0)
+		return 0;
+	res->ports = calloc(config->n_ports, sizeof(struct chr *));
+	if (!res->ports)
+		return err_set(err, -ENOMEM, "out of memory");
+	for (unsigned i = 0; i < config->n_ports && r == 0; i++) {
+		const char *stream = config->ports[i].stream;
+
+		r = open_stream(stream ? stream : "none", "--port", &res->ports[i], err);
+		if (r == 0)
+			res->n_ports++;
+	}
+	return r;
+}
+
 static int open_streams(const struct vm_config *config, struct vm_resources *res, struct err *err)
 {
-	bool own_serial = strcmp(config->serial, "console") != 0;
-	int r;
+	int r = 0;
 
-	if (own_serial)
+	if (!carries_console(config->serial))
 		r = open_stream(config->serial, "--serial", &res->serial, err);
-	else
+	if (r == 0 && (carries_console(config->serial) || carries_console(config->hvc)))
 		r = open_stream(config->console, "--console", &res->console, err);
 	if (r == 0 && config->debugcon)
 		r = open_stream(config->debugcon, "--debugcon", &res->debugcon, err);
-	return r;
+	if (r == 0 && vm_has_hvc(config) && !carries_console(config->hvc))
+		r = open_stream(config->hvc, "--hvc", &res->hvc, err);
+	return r < 0 ? r : open_ports(config, res, err);
+}
+
+enum { FIXED_STREAMS = 4 };
+
+unsigned vm_n_streams(const struct vm_resources *res)
+{
+	return FIXED_STREAMS + res->n_ports;
+}
+
+struct chr *vm_stream(const struct vm_resources *res, unsigned index)
+{
+	struct chr *const fixed[FIXED_STREAMS] = {res->console, res->serial, res->debugcon,
+						  res->hvc};
+
+	return index < FIXED_STREAMS ? fixed[index] : res->ports[index - FIXED_STREAMS];
+}
+
+bool vm_has_hvc(const struct vm_config *config)
+{
+	return config->hvc && strcmp(config->hvc, "none") != 0;
+}
+
+struct chr *vm_console_stream(const struct vm_config *config, const struct vm_resources *res)
+{
+	return carries_console(config->serial) || carries_console(config->hvc) ? res->console
+									       : res->serial;
 }
 
 static int check_memory(const struct vm_config *config, struct err *err)
@@ -137,18 +188,23 @@ int vm_resources_open(const struct vm_config *config, bool check_only, struct vm
 {
 	int r;
 
-	*res = (struct vm_resources){.host.fd = -1, .kernel.fd = -1, .initrd.fd = -1};
+	*res = (struct vm_resources){.host.fd = -1,
+				     .kernel.fd = -1,
+				     .initrd.fd = -1,
+				     .backends.vsock = UNIX_LISTENER_NONE};
 	r = open_kernel(config, res, err);
 	if (r == 0)
 		r = check_memory(config, err);
 	if (check_only)
-		return r;
+		return r < 0 ? r : vm_backends_check(config, err);
 	if (r == 0)
 		r = kvm_host_open(&res->host, err);
 	if (r == 0)
 		r = check_cpus(config, &res->host, err);
 	if (r == 0)
 		r = open_streams(config, res, err);
+	if (r == 0)
+		r = vm_backends_open(config, &res->backends, err);
 	return r;
 }
 
@@ -157,22 +213,53 @@ void vm_resources_close(struct vm_resources *res)
 	res->console = chr_free(res->console);
 	res->serial = chr_free(res->serial);
 	res->debugcon = chr_free(res->debugcon);
+	res->hvc = chr_free(res->hvc);
+	while (res->n_ports > 0)
+		(void)chr_free(res->ports[--res->n_ports]);
+	free(res->ports);
+	res->ports = NULL;
 	res->kernel.fd = fd_close(res->kernel.fd);
 	res->initrd.fd = fd_close(res->initrd.fd);
+	vm_backends_close(&res->backends);
 	kvm_host_close(&res->host);
 	free(res->cmdline);
 	res->cmdline = NULL;
 }
 
+struct path_list {
+	const char **at;
+	unsigned n;
+};
+
+static void add_path(struct path_list *list, const char *path)
+{
+	if (path && list->n + 1 < VM_RESOURCES_MAX_PATHS)
+		list->at[list->n++] = path;
+}
+
+static void add_stream(struct path_list *list, const char *spec)
+{
+	static const char prefix[] = "unix=";
+
+	if (spec && strncmp(spec, prefix, sizeof(prefix) - 1) == 0)
+		add_path(list, spec + sizeof(prefix) - 1);
+}
+
 void vm_resources_writable_paths(const struct vm_config *config,
 				 const char *ret[VM_RESOURCES_MAX_PATHS])
 {
-	static const char prefix[] = "unix=";
-	const char *const specs[] = {config->console, config->serial, config->debugcon};
-	unsigned n = 0;
+	struct path_list list = {.at = ret};
 
-	for (size_t i = 0; i < ARRAY_SIZE(specs); i++)
-		if (specs[i] && strncmp(specs[i], prefix, sizeof(prefix) - 1) == 0)
-			ret[n++] = specs[i] + sizeof(prefix) - 1;
-	ret[n] = NULL;
+	add_stream(&list, config->console);
+	add_stream(&list, config->serial);
+	add_stream(&list, config->debugcon);
+	add_stream(&list, config->hvc);
+	for (unsigned i = 0; i < config->n_ports; i++)
+		add_stream(&list, config->ports[i].stream);
+	for (unsigned i = 0; i < config->n_nets; i++)
+		if (config->nets[i].listen)
+			add_path(&list, config_stream_path(&config->nets[i]));
+	if (config->vsock)
+		add_path(&list, config->vsock->uds);
+	ret[list.n] = NULL;
 }

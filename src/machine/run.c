@@ -32,6 +32,11 @@ static void on_guest_request(struct run_wire *wire, enum guest_request what, uns
 	};
 	struct vm *vm = container_of(wire, struct vm, run_wire);
 
+	if (what == GUEST_WATCHDOG) {
+		vm->watchdog_action = (enum watchdog_action)value;
+		loop_post(vm->loop, &vm->watchdog);
+		return;
+	}
 	if (what == GUEST_PANICKED && value != 1) {
 		log_guest("panicked and goes on with its crash kernel");
 		return;
@@ -296,8 +301,35 @@ static void on_quiet(struct loop_timer *timer)
 		guest_panicked(vm);
 }
 
+/* Of the timer that found out nothing is left on the stack: the device may be reset. */
+static void on_watchdog(struct loop_work *work)
+{
+	static const char *const names[] = {
+		[WATCHDOG_RESET] = "reset",
+		[WATCHDOG_POWEROFF] = "poweroff",
+		[WATCHDOG_PAUSE] = "pause",
+		[WATCHDOG_NONE] = "none",
+	};
+	struct vm *vm = container_of(work, struct vm, watchdog);
+	enum watchdog_action action = vm->watchdog_action;
+	struct err err = {0};
+
+	if (vm->phase == VM_ENDED)
+		return;
+	log_warn("the guest's watchdog has expired; action: %s", names[action]);
+	vm_emit(vm, &(struct vm_event){.name = "watchdog",
+				       .fields = {{.key = "action", .text = names[action]}}});
+	if (action == WATCHDOG_RESET && vm->config->on_reboot == CONFIG_REBOOT_RESTART)
+		(void)vm_restart(vm, "watchdog");
+	else if (action == WATCHDOG_RESET || action == WATCHDOG_POWEROFF)
+		vm_end(vm, END_WATCHDOG);
+	else if (action == WATCHDOG_PAUSE && vm_pause(vm, &err) < 0)
+		log_warn("the watchdog could not pause the VM: %s", err.msg);
+}
+
 void vm_run_init(struct vm *vm)
 {
+	vm->watchdog.run = on_watchdog;
 	vm->run_wire.ops = &run_wire_ops;
 	mailbox_init(&vm->mailbox);
 	console_watch_init(&vm->watch, on_panic_line);
@@ -314,19 +346,34 @@ static int enter_vcpu_role(struct vcpus *set, struct err *err)
 	return sandbox_enter_role(vm_sandbox_mode(vm->config), SANDBOX_VCPU, err);
 }
 
+static int start_stream(struct vm *vm, struct chr *chr, struct err *err)
+{
+	if (!chr)
+		return 0;
+	chr_set_keys(chr, &vm->keys);
+	return chr_start(chr, vm->loop, err);
+}
+
+static int start_streams(struct vm *vm, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < vm_n_streams(vm->res) && r == 0; i++)
+		r = start_stream(vm, vm_stream(vm->res, i), err);
+	return r;
+}
+
 int vm_start(struct vm *vm, struct err *err)
 {
-	struct chr *const streams[] = {vm->res->console, vm->res->serial, vm->res->debugcon};
 	int r;
 
 	kvm_vcpu_set_up_kick_signal();
 	vm->vcpus.enter = enter_vcpu_role;
 	r = vm_steer_start(vm, err);
-	for (size_t i = 0; i < ARRAY_SIZE(streams) && r == 0; i++)
-		if (streams[i]) {
-			chr_set_keys(streams[i], &vm->keys);
-			r = chr_start(streams[i], vm->loop, err);
-		}
+	if (r == 0)
+		r = start_streams(vm, err);
+	if (r == 0)
+		r = vm_start_io_threads(vm, err);
 	if (r == 0)
 		r = vcpus_start(&vm->vcpus, err);
 	if (r == 0)

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -38,12 +39,19 @@ static int busy(enum vm_phase phase, const char *what, struct err *err)
 
 int vm_pause(struct vm *vm, struct err *err)
 {
+	int r;
+
 	if (vm->phase == VM_PAUSED)
 		return 0;
 	if (vm->phase != VM_RUNNING)
 		return busy(vm->phase, "paused", err);
 	/* What a vCPU asked for on its way is in the mailbox, whose work is posted. */
 	vcpus_pause(&vm->vcpus);
+	r = vm_quiesce_devices(vm, err);
+	if (r < 0) {
+		vm_run_on(vm);
+		return r;
+	}
 	vm->phase = VM_PAUSED;
 	vm_silence_paused(vm);
 	log_info("the VM was paused");
@@ -57,6 +65,7 @@ static void end_pause(struct vm *vm)
 		kvm_vcpu_was_paused(vm->vcpus.threads[i].vcpu);
 	vm->phase = VM_RUNNING;
 	vm_silence_resumed(vm);
+	vm_resume_devices(vm);
 	log_info("the VM was resumed");
 	vm_emit(vm, &(struct vm_event){.name = "resumed"});
 	vm_run_on(vm);
@@ -215,15 +224,35 @@ int vm_nmi(struct vm *vm, struct err *err)
 
 /* ---- signals and keys ---- */
 
+struct winsize vm_terminal_size(void)
+{
+	struct winsize size = {0};
+
+	(void)ioctl(STDIN_FILENO, TIOCGWINSZ, &size);
+	return size;
+}
+
+static void terminal_resized(struct vm *vm)
+{
+	struct winsize size = vm_terminal_size();
+
+	if (vm->virtio_console && size.ws_col)
+		virtio_console_resize(vm->virtio_console, size.ws_col, size.ws_row);
+}
+
 static void on_signal(struct loop_fd *source, uint32_t events)
 {
 	struct vm *vm = container_of(source, struct vm, signals);
-	struct chr *chr = vm_serial_chr(vm);
+	struct chr *chr = vm_console_chr(vm);
 	struct signalfd_siginfo info;
 
 	(void)events;
 	if (read(source->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return;
+	if (info.ssi_signo == SIGWINCH) {
+		terminal_resized(vm);
+		return;
+	}
 	/* With a raw terminal Ctrl-C is the guest's, and an INT from elsewhere is not for us. */
 	if (info.ssi_signo == SIGINT && chr && chr_is_raw(chr))
 		return;
@@ -250,6 +279,7 @@ static void stop_signals(sigset_t *set)
 	(void)sigaddset(set, SIGHUP);
 	(void)sigaddset(set, SIGINT);
 	(void)sigaddset(set, SIGQUIT);
+	(void)sigaddset(set, SIGWINCH);
 }
 
 void vm_block_signals(void)

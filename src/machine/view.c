@@ -35,7 +35,7 @@ struct device *vm_find_device(struct vm *vm, const char *id)
 
 struct chr *vm_console(struct vm *vm)
 {
-	return vm_serial_chr(vm);
+	return vm_console_chr(vm);
 }
 
 unsigned vm_n_vcpus(const struct vm *vm)
@@ -65,7 +65,7 @@ char *vm_console_tail(struct vm *vm)
 
 void vm_report(struct vm *vm, struct vm_report *ret)
 {
-	const struct chr *chr = vm_serial_chr(vm);
+	const struct chr *chr = vm_console_chr(vm);
 	struct chr_stats stats = chr ? chr_stats(chr) : (struct chr_stats){0};
 	uint64_t last;
 

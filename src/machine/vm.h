@@ -110,6 +110,7 @@ char *vm_console_tail(struct vm *vm) must_check;
  *                 is made shorter; 0: it is ended at once
  *   reset         number, by ("guest", "api")
  *   panicked      by ("pvpanic", "console"): concluded, not just suspected
+ *   watchdog      action ("reset", "poweroff", "pause", "none"): the guest stopped feeding it
  *   ended         reason, exit_code: once, the last, at the end of vm_run()
  */
 enum { VM_EVENT_FIELDS = 4 };

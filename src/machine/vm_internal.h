@@ -3,20 +3,29 @@
 #ifndef VMM_MACHINE_VM_INTERNAL_H
 #define VMM_MACHINE_VM_INTERNAL_H
 
+#include <sys/ioctl.h>
+
 #include "boot/boot.h"
 #include "bus/device.h"
 #include "bus/io_bus.h"
 #include "bus/wires.h"
 #include "devices/serial16550.h"
+#include "devices/virtio_console.h"
+#include "event/io_thread.h"
 #include "event/loop.h"
 #include "kvm/vm.h"
 #include "machine/console_watch.h"
+#include "machine/layout.h"
 #include "machine/mailbox.h"
 #include "machine/vcpus.h"
 #include "machine/vm.h"
+#include "mm/discard.h"
 #include "mm/ram.h"
+#include "pci/bus.h"
+#include "virtio/virtio.h"
 
-enum { VM_MAX_DEVICES = 16 };
+/* Those of the board, and one in each slot of the PCI bus but the host bridge's. */
+enum { VM_MAX_DEVICES = 48, VM_MAX_SLOTS = 31 };
 
 enum vm_phase {
 	VM_RUNNING,
@@ -31,7 +40,12 @@ struct vm {
 	struct vm_resources *res;
 	struct kvm_vm *kvm;
 	struct mm_ram *ram;
-	struct mm_map map;
+	struct mm_map ram_map;	  /* what the guest boots with */
+	struct mm_map map;	  /* that, and memory that devices bring along */
+	struct mm_ram *pluggable; /* virtio-mem's region; NULL: none */
+	gpa_t pluggable_gpa;
+	gpa_t pmem_gpa[CONFIG_MAX_ELEMENTS];
+	struct mm_discard_ledger discards;
 	struct cpu_topology topology;
 	struct vcpus vcpus;
 	struct boot_platform platform;
@@ -42,13 +56,25 @@ struct vm {
 	struct device *devices[VM_MAX_DEVICES];
 	unsigned n_devices;
 	struct device *power_management;
-	struct serial16550_tap tap; /* feeds the watch */
+	struct pci_bus *pci; /* the host bridge's */
+	struct io_thread *io_threads[CONFIG_MAX_IOTHREADS];
+	struct loop *io_loops[CONFIG_MAX_IOTHREADS];
+	unsigned n_io_threads;
+	unsigned n_slots; /* taken, of PCI or of virtio-mmio */
+	char ids[VM_MAX_SLOTS][CONFIG_ID_LEN];
+	/* n_slots of them are in use with --transport mmio. */
+	struct boot_virtio_mmio virtio_mmio[LAYOUT_VIRTIO_MMIO_PLACES];
+	struct serial16550_tap tap;	   /* feeds the watch */
+	struct virtio_console_tap hvc_tap; /* likewise */
+	struct virtio_dev *virtio_console; /* NULL: none */
 	struct console_watch watch;
 
 	struct loop *loop;
 	struct loop_fd signals;
 	struct loop_work mail;	/* the mailbox has something */
 	struct loop_work panic; /* a panic line was seen */
+	struct loop_work watchdog;
+	enum watchdog_action watchdog_action; /* of that */
 	struct mailbox mailbox;
 	struct loop_timer timeout; /* --timeout */
 	struct loop_timer grace;   /* after the power button */
@@ -73,6 +99,11 @@ static inline struct chr *vm_serial_chr(const struct vm *vm)
 	return vm->res->serial ? vm->res->serial : vm->res->console;
 }
 
+static inline struct chr *vm_console_chr(const struct vm *vm)
+{
+	return vm_console_stream(vm->config, vm->res);
+}
+
 /* The configured topology as KVM's room names it. */
 static inline struct cpu_topology vm_topology(const struct vm_config *config)
 {
@@ -83,6 +114,30 @@ static inline struct cpu_topology vm_topology(const struct vm_config *config)
 
 /* devices.c: makes every device of the table. */
 int vm_add_devices(struct vm *vm, struct err *err) must_check;
+
+/* memory.c: RAM, its places, and what devices add to it. */
+int vm_add_memory(struct vm *vm, struct err *err) must_check;
+
+/* io_threads.c: threads and loops are made, started, stopped and, when the devices are gone, freed.
+ */
+int vm_add_io_threads(struct vm *vm, struct err *err) must_check;
+int vm_start_io_threads(struct vm *vm, struct err *err) must_check;
+void vm_stop_io_threads(struct vm *vm);
+void vm_free_io_threads(struct vm *vm);
+
+/* virtio_devices.c: what the configuration asks for, each with its transport. */
+bool vm_has_virtio_devices(const struct vm_config *config);
+int vm_add_virtio_devices(struct vm *vm, struct err *err) must_check;
+
+/* helpers.c: the programs of vm->res are watched from now on; there may be none. */
+int vm_add_helpers(struct vm *vm, struct err *err) must_check;
+
+/* quiesce.c: devices come to rest, vCPUs parked, and go on. When one can't, all go on. */
+int vm_quiesce_devices(struct vm *vm, struct err *err) must_check;
+void vm_resume_devices(struct vm *vm);
+
+/* devices.c: in the slot behind those of the virtio devices. */
+int vm_add_watchdog(struct vm *vm, struct err *err) must_check;
 
 /* reset.c: kernel, initrd and tables into memory, and the boot vCPU to their entry. */
 int vm_load_guest(struct vm *vm, struct err *err) must_check;
@@ -114,5 +169,7 @@ void vm_silence_resumed(struct vm *vm);
 void vm_steer_init(struct vm *vm);
 int vm_steer_start(struct vm *vm, struct err *err) must_check;
 void vm_steer_done(struct vm *vm);
+/* Of standard input; zeros when that is no terminal. */
+struct winsize vm_terminal_size(void);
 
 #endif
