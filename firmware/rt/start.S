@@ -96,6 +96,9 @@ gdt:	.quad	0
 	.quad	0x00cf9b000000ffff	/* 0x08: 32-bit code, flat */
 	.quad	0x00af9b000000ffff	/* 0x10: 64-bit code */
 	.quad	0x00cf93000000ffff	/* 0x18: data, flat */
+	.quad	0x00cff3000000ffff	/* 0x20: data at CPL 3 */
+	.quad	0x00affb000000ffff	/* 0x28: 64-bit code at CPL 3 */
+	.quad	0, 0			/* 0x30: room for a TSS */
 gdt_pointer:
 	.word	. - gdt - 1
 	.long	gdt

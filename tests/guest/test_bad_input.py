@@ -252,6 +252,69 @@ class Flags(BadInput):
         self.refuse(["-k", guest("hello"), "--result", "/nonexistent/result"], "result", result=False)
 
 
+class Devices(BadInput):
+    def test_disks(self):
+        for value, cause in (("a,queues=65", "-d: queues"), ("a,qsize=100", "-d: qsize.*power of two"),
+                             ("a,queue=2", "'queue'.*'queues'"), ("a,cache=writethrough", "-d: cache"),
+                             ("a,serial=" + "x" * 21, "-d: serial"), ("a,bw=1", "-d: bw"), ("a,", "comma"),
+                             ("a,ro,overlay", "/disks/0/overlay"), ("a,iothread=1", "/disks/0/iothread"),
+                             ("a,bw_burst=1M", "/disks/0/bw_burst"), ("a,id=serial0", "/disks/0/id.*serial0")):
+            with self.subTest(value=value):
+                self.refuse_flags(["-d", value], cause)
+
+    def test_disks_that_clash(self):
+        self.refuse_flags(["-d", "a", "-d", "a"], "/disks/1/path", "/disks/0")
+        self.refuse_flags(["-d", "a,id=x", "-d", "b,id=x"], "/disks/1/id", "/disks/0")
+
+    def test_nets(self):
+        for value, cause in (("tap0", "'tap0'.*'tap'"), ("usr", "'usr'.*'user'"), ("queues=2", "exactly one of"),
+                             ("tap=a,fd=3", "exactly one of"), ("tap=" + "x" * 16, "--net: tap"),
+                             ("user,mac=ff:ff:ff:ff:ff:ff", "mac"), ("user,mtu=67", "mtu"), ("fd=0", "fd"),
+                             ("user,queues=2", "/nets/0/queues"), ("stream=/x", "unix:PATH")):
+            with self.subTest(value=value):
+                self.refuse_flags(["--net", value], cause)
+
+    def test_nets_that_clash(self):
+        self.refuse_flags(["-n", "user", "-n", "user"], "/nets/1/user", "/nets/0")
+        self.refuse_flags(["-n", "none", "-n", "user"], "/nets/0", "none")
+
+    def test_published_ports(self):
+        for value in ("80", "80:0", "80:80/sctp", "host:80:80", "::1:80:80", "99999:80"):
+            with self.subTest(value=value):
+                self.refuse_flags(["-n", "user", "--publish", value], "--publish", "HOST:GUEST")
+        self.refuse_flags(["--publish", "80:80"], "publish", "--net user")
+
+    def test_others(self):
+        for flags, cause in ((["--vsock", "2,uds=x"], "--vsock: 2"), (["--vsock", "3"], "/vsock/uds"),
+                             (["--rng", "maybe"], "--rng: 'maybe'"), (["--balloon", "size=64T"], "/balloon/size"),
+                             (["--pmem", "p,size=3M"], "--pmem: size"), (["--watchdog", "on"], "--watchdog: 'on'"),
+                             (["--port", "a", "--port", "a"], "/ports/1/name"), (["--iothreads", "0"], "--iothreads"),
+                             (["--iothreads", "1,pin=x"], "pin: 'x'"), (["--io-engine", "aio"], "--io-engine"),
+                             (["--transport", "ccw"], "--transport"), (["-m", "1G,max=1G"], "max=1G"),
+                             (["-m", "1G,block=3M"], "block: 3M"),
+                             (["--hvc", "console", "--serial", "console"], "--hvc")):
+            with self.subTest(flags=flags):
+                self.refuse_flags(flags, cause)
+
+    def test_set_of_elements(self):
+        self.refuse_flags(["--set", "disks.1.path=x"], "disks.1.path: index 1")
+        self.refuse_flags(["--set", "disks.0.pth=x"], "'disks.0.path'")
+        self.refuse_flags(["--set", "disks=x"], "is a list")
+
+    def test_file(self):
+        kernel = {"path": "/x"}
+        for value, pointer in (({"disks": {}}, "/disks: must be an array"), ({"disks": ["x"]}, "/disks/0"),
+                               ({"disks": [{"path": "a"}, {"pth": "b"}]}, "/disks/1/pth.*/disks/1/path"),
+                               ({"disks": [{"path": "a"}, {}]}, "/disks/1/path"),
+                               ({"disks": [{"path": "a"}, {"path": 1}]}, "/disks/1/path: must be a string"),
+                               ({"nets": [{}]}, "/nets/0"), ({"publish": [1]}, "/publish/0"),
+                               ({"vsock": {"cid": 1, "uds": "x"}}, "/vsock/cid"), ({"rng": 1}, "/rng"),
+                               ({"balloon": {"stats": "1.5s"}}, "/balloon/stats")):
+            with self.subTest(value=value):
+                text = json.dumps(dict({"kernel": kernel}, **value))
+                self.refuse(["--config", self.path("vm.json", text)], pointer)
+
+
 class Json(BadInput):
     KERNEL = {"path": "/x"}
 

@@ -8,6 +8,7 @@ take build/ at the top of the source tree. Tests wait for events; the timeouts h
 import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import os
 import re
@@ -191,14 +192,14 @@ class Vmm:
         return bool(data)
 
     def wait_for(self, text, timeout=PATIENCE):
-        """Waits until the guest has said `text` after what earlier calls waited for."""
+        """Waits until the guest has said `text` after what earlier calls waited for; what it said in between."""
         text = text.encode() if isinstance(text, str) else text
         deadline = time.monotonic() + timeout
         while True:
             at = self.out.find(text, self._seen)
             if at >= 0:
-                self._seen = at + len(text)
-                return
+                between, self._seen = bytes(self.out[self._seen:at]), at + len(text)
+                return between
             if not self._read_some(max(0.0, deadline - time.monotonic())):
                 if self._ended or self.process.poll() is not None:
                     raise AssertionError("the guest never said %r; it said %r; stderr: %s" % (
@@ -370,14 +371,14 @@ class _ClassSkips(unittest.TestSuite):
     """unittest tells a skipped class once; here each of its tests is told, so that the count stays right."""
 
     def run(self, result, debug=False):
-        for test in self:
-            reason = None
-            if isinstance(test, GuestTest):
-                reason = kvm_missing()
-            if reason:
-                result.addSkip(test, reason)
-            else:
-                test(result)
+        for cls, tests in itertools.groupby(self, type):
+            reason = kvm_missing() if issubclass(cls, GuestTest) else None
+            for test in tests:
+                if reason:
+                    result.addSkip(test, reason)
+                else:
+                    test(result)
+            cls.tearDownClass()
         return result
 
 

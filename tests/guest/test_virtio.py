@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Virtio disks under a guest with a driver of its own: both transports, ring formats and engines; resets, pauses,
+restarts; images that shrink, grow, are shared or are in use."""
+
+import itertools
+import os
+import signal
+import tempfile
+import time
+
+import vmmtest
+from controltest import Place
+from vmmtest import GuestTest, no_leaks, run_guest
+
+LONG = os.environ.get("VMM_TEST_TIER") == "long"
+MIB = 1 << 20
+SECTOR = 512
+# src/machine/layout.h
+MMIO_BASE = 0xfeb00000
+MMIO_GSIS = (1, 3, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23)
+PCI_SLOTS = 31
+TRANSPORTS = ("pci", "mmio")
+RINGS = ("split", "packed")
+ENGINES = ("uring", "epoll")
+
+
+def missing_uring():
+    """Why no I/O thread can use io_uring here, or None."""
+    run = run_guest("hello", "", "--io-engine", "uring", "-d", "/dev/zero,ro", "--dry-run")
+    return None if run.rc == 0 or "--io-engine" not in run.err else run.err
+
+
+class DiskTest(GuestTest):
+    """Each test has a directory for its images, and a place for state directories."""
+
+    def setUp(self):
+        self.place = Place()
+        self.place.__enter__()
+        self.addCleanup(self.place.__exit__)
+        directory = tempfile.TemporaryDirectory(prefix="virtio-")
+        self.addCleanup(directory.cleanup)
+        self.dir = directory.name
+
+    def image(self, name="disk.img", size=MIB):
+        path = os.path.join(self.dir, name)
+        with open(path, "wb") as f:
+            f.truncate(size)
+        return path
+
+    @staticmethod
+    def words(words="", transport="pci", ring="split", disk=0):
+        """What the guest is told: where to look for the disk, and how."""
+        all_words = [words, "disk=%d" % disk]
+        if ring == "packed":
+            all_words.append("packed=1")
+        if transport == "mmio":
+            all_words.append("transport=mmio mmio=%#x irq_pin=%d" % (MMIO_BASE, MMIO_GSIS[disk]))
+        return " ".join(all_words)
+
+    def run_disk(self, words, *args, transport="pci", ring="split", disk=0):
+        run = run_guest("blk", self.words(words, transport, ring, disk), "--transport", transport, *args)
+        self.check(run, 0, "exit")
+        return run
+
+    def start(self, words, *args, transport="pci", ring="split", ready="ready", name="t", guest="blk"):
+        vm = self.place.start(name, guest, self.words(words, transport, ring), "--transport", transport, *args)
+        self.addCleanup(vm.__exit__)
+        if ready:
+            vm.wait_for(ready)
+        return vm
+
+    def counters(self, name="t", disk="disk0"):
+        return self.place.json(name, "/v1/stats")["devices"][disk]
+
+    def end(self, vm, key=b"q"):
+        vm.send(key)
+        return self.check(vm.wait(), 0, "exit")
+
+
+class Matrix(DiskTest):
+    def each(self):
+        for transport, ring, engine in itertools.product(TRANSPORTS, RINGS, ENGINES):
+            with self.subTest(transport=transport, ring=ring, engine=engine):
+                yield transport, ring, ("--io-engine", engine)
+
+    def setUp(self):
+        super().setUp()
+        reason = missing_uring()
+        if reason:
+            self.skipTest(reason)
+
+    def test_rounds_with_driver_resets_polled(self):
+        disk = self.image()
+        with no_leaks(self):
+            for transport, ring, engine in self.each():
+                self.run_disk("rounds=4 requests=32", "-d", disk, *engine, transport=transport, ring=ring)
+
+    def test_rounds_with_driver_resets_by_interrupts(self):
+        disk = self.image()
+        for transport, ring, engine in self.each():
+            run = self.run_disk("rounds=4 requests=32 irq=1", "-d", disk, *engine, transport=transport, ring=ring)
+            self.assertIn("interrupts came", run.text)
+
+    def test_three_io_threads_and_four_queues(self):
+        disk = self.image()
+        for transport, ring, engine in self.each():
+            self.run_disk("rounds=3 requests=32 queues=4 irq=1", "-d", disk + ",queues=4", "--iothreads", "3", *engine,
+                          transport=transport, ring=ring)
+
+    def test_five_restarts_of_the_machine(self):
+        disk = self.image()
+        for transport, ring, engine in self.each():
+            with vmmtest.start_guest("blk", self.words("rounds=2 irq=1 then=ask", transport, ring), "-d", disk,
+                                     "--transport", transport, "--on-reboot", "restart", *engine) as vm:
+                for i in range(5):
+                    vm.wait_for("blk: ok")
+                    vm.wait_for("ready")
+                    vm.send(b"rkc"[i % 3:i % 3 + 1])
+                vm.wait_for("blk: ok")
+                vm.wait_for("ready")
+                vm.send(b"q")
+                run = self.check(vm.wait(), 0, "exit")
+                self.assertEqual(run.result["resets"], 5)
+
+    def test_pauses_under_load(self):
+        disk = self.image()
+        for transport, ring, engine in self.each():
+            vm = self.start("load=1 requests=32 irq=1", "-d", disk, *engine, transport=transport, ring=ring)
+            for _ in range(50 if LONG else 3):
+                self.place.post("t", "/v1/pause")
+                before = self.counters()
+                self.assertEqual(self.counters()["chains"], before["chains"], "nothing is taken in a pause")
+                self.place.post("t", "/v1/resume")
+                vmmtest.wait_until(lambda b=before: self.counters()["chains"] > b["chains"], "requests")
+            run = self.end(vm)
+            self.assertNotIn("rounds 0\n", run.text)
+
+    def test_kill_under_load_and_the_same_image_again_at_once(self):
+        disk = self.image()
+        with no_leaks(self):
+            for transport, ring, engine in self.each():
+                with self.place.start("t", "blk", self.words("load=1 requests=32", transport, ring), "-d", disk,
+                                      "--transport", transport, *engine) as vm:
+                    vm.wait_for("ready")
+                    vm.signal(signal.SIGKILL)
+                    vm.process.wait()
+                    self.run_disk("rounds=2", "-d", disk, *engine, transport=transport, ring=ring)
+                    self.place.vmm("rm", "t")
+
+
+class Images(DiskTest):
+    def test_what_is_written_is_in_the_image(self):
+        disk = self.image()
+        self.run_disk("requests=2", "-d", disk)
+        with open(disk, "rb") as f:
+            self.assertEqual(f.read(8192)[::SECTOR], b"\0" * 8 + b"\1" * 8)
+
+    def test_overlay_leaves_the_image_as_it_was(self):
+        disk = self.image()
+        with open(disk, "r+b") as f:
+            f.write(b"unchanged" * 1000)
+        with open(disk, "rb") as f:
+            before = f.read()
+        self.run_disk("rounds=3 requests=32", "-d", disk + ",overlay=on")
+        with open(disk, "rb") as f:
+            self.assertEqual(f.read(), before)
+
+    def test_a_second_writer_is_told_so(self):
+        disk = self.image()
+        vm = self.start("wait=irq", "-d", disk)
+        second = run_guest("blk", "", "-d", disk)
+        self.check(second, 125, "vmm_error")
+        self.assertIn(disk, second.err)
+        self.assertIn("lock=off", second.err)
+        self.check(run_guest("blk", "ro=1", "-d", disk + ",ro"), 125, "vmm_error")
+        self.end(vm)
+        self.run_disk("", "-d", disk)
+
+    def test_readers_share_an_image(self):
+        disk = self.image()
+        vm = self.start("wait=irq ro=1", "-d", disk + ",ro")
+        self.run_disk("ro=1", "-d", disk + ",ro")
+        self.check(run_guest("blk", "", "-d", disk), 125, "vmm_error")
+        self.end(vm)
+
+    def test_writes_to_a_read_only_disk_fail(self):
+        disk = self.image()
+        for transport in TRANSPORTS:
+            self.run_disk("ro=1 requests=32", "-d", disk + ",ro", transport=transport)
+        with open(disk, "rb") as f:
+            self.assertEqual(f.read(), b"\0" * MIB)
+
+    def test_an_image_truncated_below_the_guest_is_an_io_error(self):
+        for engine in ENGINES:
+            with self.subTest(engine=engine):
+                disk = self.image()
+                vm = self.start("wait=1 requests=5", "-d", disk, "--io-engine", "auto" if engine == "uring" else engine)
+                self.assertEqual(self.counters()["errors"], 0)
+                os.truncate(disk, 0)
+                vm.send(b"f")
+                vm.wait_for("round 0")
+                self.assertEqual(self.counters()["errors"], 5)
+                self.assertEqual(self.place.json("t", "/v1/info")["state"], "running")
+                os.truncate(disk, MIB)
+                vm.send(b"r")
+                vm.wait_for("round 1")
+                self.assertEqual(self.counters()["errors"], 5)
+                self.end(vm)
+
+    def test_the_guest_sees_a_new_size(self):
+        for transport in TRANSPORTS:
+            with self.subTest(transport=transport):
+                disk = self.image()
+                vm = self.start("wait=1 irq=1 show=1", "-d", disk, transport=transport, ready="capacity 2048 sectors")
+                vm.wait_for("ready")
+                self.place.post("t", "/v1/devices/disk0/resize", {"size": "3M"})
+                vm.send(b"r")
+                vm.wait_for("round 0 capacity 6144\n")
+                self.end(vm)
+                self.assertEqual(os.stat(disk).st_size, 3 * MIB)
+
+
+class Limits(DiskTest):
+    def test_requests_wait_and_are_counted(self):
+        disk = self.image()
+        vm = self.start("wait=irq requests=32 irq=1", "-d", disk + ",iops=400,iops_burst=10")
+        counters = self.counters()
+        self.assertGreater(counters["throttled"], 0)
+        self.place.post("t", "/v1/devices/disk0/limit", {"iops": "0"})
+        vm.send(b"r")
+        vm.wait_for("round 0")
+        self.assertEqual(self.counters()["throttled"], counters["throttled"])
+        self.end(vm)
+
+    def test_a_pause_and_a_reset_while_requests_wait(self):
+        disk = self.image()
+        for transport in TRANSPORTS:
+            vm = self.start("load=1 requests=32 irq=1", "-d", disk + ",iops=200,iops_burst=10", "--on-reboot", "restart",
+                            transport=transport)
+            vmmtest.wait_until(lambda: self.counters()["throttled"] > 0, "the limit")
+            self.place.post("t", "/v1/pause")
+            self.place.post("t", "/v1/resume")
+            self.place.post("t", "/v1/reset")
+            vm.wait_for("ready")
+            self.end(vm)
+
+
+class Places(DiskTest):
+    def disks(self, n):
+        return [word for i in range(n) for word in ("-d", self.image("disk%d.img" % i, MIB + i * SECTOR))]
+
+    def check_full(self, transport, n):
+        disks = self.disks(n + 1)
+        for i in (0, n - 1):
+            run = self.run_disk("show=1 irq=1", *disks[:-2], transport=transport, disk=i)
+            self.assertIn("capacity %d sectors\nserial disk%d\n" % (MIB // SECTOR + i, i), run.text)
+        run = run_guest("blk", "", "--transport", transport, *disks)
+        self.check(run, 125, "vmm_error")
+        self.assertIn("disk%d: " % n, run.err)
+        self.assertIn("%d devices" % n, run.err)
+
+    def test_as_many_as_there_are_slots_on_pci(self):
+        self.check_full("pci", PCI_SLOTS)
+
+    def test_as_many_as_there_are_pins_on_mmio(self):
+        self.check_full("mmio", len(MMIO_GSIS))
+
+
+class Counters(DiskTest):
+    def test_each_device_counts_what_its_driver_does(self):
+        disk = self.image()
+        vm = self.start("wait=irq irq=1 rounds=2 requests=4 queues=2", "-d", disk + ",queues=2")
+        counters = self.counters()
+        self.assertEqual(counters["chains"], 2 * (4 + 1 + 4))
+        self.assertEqual(counters["resets"], 2)
+        self.assertEqual(counters["guest_errors"], 0)
+        self.assertGreater(counters["kicks"], 0)
+        self.assertGreater(counters["interrupts"], 0)
+        shown = self.place.vmm("stats", "t").stdout
+        self.assertRegex(shown, r"(?m)^devices\.disk0\.chains +18$")
+        listed = {d["id"]: d for d in self.place.json("t", "/v1/devices")}["disk0"]["stats"]
+        self.assertEqual({s["name"] for s in listed}, set(counters))
+        self.end(vm)
+
+
+class Idle(DiskTest):
+    @staticmethod
+    def switches(pid):
+        """How often each thread but the vCPUs has gone to sleep: it woke up as often."""
+        found = {}
+        tasks = "/proc/%d/task" % pid
+        for tid in os.listdir(tasks):
+            with open("%s/%s/status" % (tasks, tid), encoding="ascii") as f:
+                fields = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
+            if not fields["Name"].startswith("vcpu"):
+                found[fields["Name"], tid] = int(fields["voluntary_ctxt_switches"])
+        return found
+
+    def check_idle(self, *args, transport="pci"):
+        disk = self.image()
+        vm = self.start("wait=irq irq=1", "-d", disk, *args, transport=transport)
+        vmmtest.wait_until(lambda: self.place.json("t", "/v1/stats")["control"]["connections"] == 1, "nobody else")
+        before = self.settled(vm.pid)
+        self.assertIn("io/0", {name for name, _ in before})
+        time.sleep(10 if LONG else 2)
+        self.assertEqual(self.switches(vm.pid), before)
+        self.end(vm)
+
+    def settled(self, pid):
+        """Once what was asked for has been answered and two looks in a row give the same."""
+        seen = [None]
+
+        def same():
+            before, seen[0] = seen[0], self.switches(pid)
+            return seen[0] == before
+
+        vmmtest.wait_until(same, "rest")
+        return seen[0]
+
+    def test_an_idle_guest_wakes_nobody(self):
+        for engine in ("auto", "epoll"):
+            for transport in TRANSPORTS:
+                with self.subTest(engine=engine, transport=transport):
+                    self.check_idle("--io-engine", engine, transport=transport)
+
+
+if __name__ == "__main__":
+    vmmtest.main()
