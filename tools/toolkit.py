@@ -110,9 +110,8 @@ class Initramfs:
     def program(self, source):
         """A dynamic program of the host with the libraries that it needs, at the same paths."""
         self.copy(source, str(source))
-        for word in run('ldd', str(source), text=True).split():
-            if word.startswith('/'):
-                self.copy(word, word)
+        for library in libraries_of(source):
+            self.copy(library, library)
 
     def busybox(self):
         """Debian's static busybox and a link for each of its applets."""
@@ -126,12 +125,8 @@ class Initramfs:
 
     def modules(self, tree, version, names):
         """Kernel modules and what they need, flat in /modules; /modules/order is the order to insmod them."""
-        order = []
-        for name in names:
-            lines = run('modprobe', '-D', '-d', str(tree), '-S', version, name, text=True).splitlines()
-            for words in (line.split() for line in lines):
-                if words[0] == 'insmod' and words[1] not in order:
-                    order.append(words[1])
+        lines = run('modprobe', '-D', '-d', str(tree), '-S', version, '-a', *names, text=True).splitlines()
+        order = list(dict.fromkeys(line.split()[1] for line in lines if line.startswith('insmod ')))
         for path in order:
             self.copy(path, f'/modules/{os.path.basename(path)}')
         self.file('/modules/order', ''.join(f'{os.path.basename(path)}\n' for path in order).encode())
@@ -156,6 +151,11 @@ class Initramfs:
         fields = (inode, mode, 0, 0, links, 0, len(data), 0, 0, 0, 0, len(name), 0)
         head = b'070701' + b''.join(b'%08X' % field for field in fields) + name
         return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
+
+
+def libraries_of(program):
+    """The shared libraries that a dynamic program of the host needs, its loader included."""
+    return [word for word in run('ldd', str(program), text=True).split() if word.startswith('/')]
 
 
 def write_atomically(path, data):

@@ -18,10 +18,11 @@ import vmmtest
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / 'tools'))
+from programs import program_disk  # noqa: E402  pylint: disable=wrong-import-position
 from toolkit import Initramfs  # noqa: E402  pylint: disable=wrong-import-position
 
 LONG = os.environ.get('VMM_TEST_TIER') == 'long'
-MODULES = ['evdev', 'button', 'pvpanic-mmio']
+MODULES = ('evdev', 'button', 'pvpanic-mmio')
 
 
 def keep_programs():
@@ -37,30 +38,47 @@ if 'LAB' in os.environ:
 
 
 @functools.cache
+def kernels():
+    listing = subprocess.run([REPO / 'tools/guest-kernel'], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return dict(line.split(' ', 1) for line in listing.splitlines())
+
+
 def kernel(kind):
-    """Path of Debian's kernel: 'bzImage' or 'vmlinux'."""
-    return subprocess.run([REPO / 'tools/guest-kernel', kind], check=True, stdout=subprocess.PIPE,
-                          text=True).stdout.strip()
+    """Of Debian's kernel: the path of 'bzImage', 'vmlinux' or 'modules', or its 'version'."""
+    return kernels()[kind]
 
 
 @functools.cache
-def base_initramfs():
+def programs():
+    """Path of the disk image that a guest gets as its last disk and mounts by `mount_programs`."""
+    return str(program_disk())
+
+
+@functools.cache
+def base(modules):
+    """The archive that is the same for all guests with these modules."""
     initramfs = Initramfs()
-    for path in ('/dev', '/proc', '/sys', '/tmp', '/root', '/run'):
+    for path in ('/dev', '/proc', '/sys', '/tmp', '/root', '/run', '/mnt', '/programs'):
         initramfs.directory(path)
     initramfs.busybox()
     initramfs.copy(REPO / 'tests/linux/guest-init', '/init', executable=True)
     initramfs.copy(f'{vmmtest.GUESTS}/vmm-exit', '/bin/vmm-exit', executable=True)
     initramfs.program('/usr/bin/lscpu')
-    initramfs.modules(kernel('modules'), kernel('version'), MODULES)
-    return initramfs.compressed()
+    initramfs.modules(kernel('modules'), kernel('version'), modules)
+    return initramfs
 
 
-def with_script(script):
-    """The initramfs whose guest runs script."""
+@functools.cache
+def base_initramfs():
+    return base(MODULES).compressed()
+
+
+def with_script(script, modules=None):
+    """The initramfs whose guest runs script. One with modules of its own is not compressed: that takes the lab, and its
+    guest's start, longer than the bytes do."""
     extra = Initramfs()
     extra.file('/test', script.encode() + b'\n')
-    return base_initramfs() + extra.archive()
+    return (base(modules).archive() if modules else base_initramfs()) + extra.archive()
 
 
 def line(run, word):
@@ -82,10 +100,10 @@ def block(run, name):
 
 @contextlib.contextmanager
 def linux_guest(script, *options, image='bzImage', memory='256M', append='', initrd=None, stdin=subprocess.PIPE,
-                env=None):
+                env=None, modules=None):
     """A running vmmtest.Vmm whose guest runs script; initrd replaces the whole initramfs."""
     with tempfile.NamedTemporaryFile(prefix='vmm-initrd.') as file:
-        file.write(with_script(script) if initrd is None else initrd)
+        file.write(with_script(script, modules) if initrd is None else initrd)
         file.flush()
         with vmmtest.Vmm('-k', kernel(image), '-i', file.name, '-m', memory, '-a', f'quiet {append}'.strip(), *options,
                          stdin=stdin, env=env) as vm:

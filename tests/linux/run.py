@@ -18,6 +18,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 sys.path.insert(0, str(REPO / 'tools'))
+import programs  # noqa: E402  pylint: disable=wrong-import-position
 import toolkit  # noqa: E402  pylint: disable=wrong-import-position
 
 LAB_FAILED = 99  # tools/lab: no result
@@ -28,7 +29,11 @@ GROUPS = {
     'boot': ("Debian's kernel as bzImage and ELF, CPU counts, memory sizes, kernel log", '8G'),
     'exit': ('exit codes and --result: power-off, reboot, exit port, panic, signals, timeouts', '3G'),
     'run': ('console, standard input, initrd, command line, reset in place', '3G'),
+    'blk': ('disks: file systems, fio, discard, resize, faults, pci and mmio, both rings, both engines', '4G'),
+    'net': ('network cards: taps, offloads, queues, a wire between two VMs, faults, the same matrix', '4G'),
+    'dev': ('vsock, balloon, rng, console, persistent memory, memory hot-plug', '4G'),
 }
+DEVICES = ('blk', 'net', 'dev')  # groups whose guests have the disk of programs
 
 
 def main():
@@ -51,6 +56,8 @@ def main():
     why = {'none': 'this host has no /dev/kvm', 'software': "this host's KVM is software and cannot run Linux",
            'hardware': 'this user may not open /dev/kvm'}[kvm]
     toolkit.say(f'linux tests, group {group}: in tools/lab, since {why}')
+    if group in DEVICES:
+        programs.program_disk()  # while the cache is the host's: a lab forgets what it writes
     if os.geteuid() != 0 and not any(os.access(f'{place}/sudo', os.X_OK) for place in os.environ['PATH'].split(':')):
         print(f'1..0 # SKIP {why}, and the lab needs root')
         return 0
