@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static char *load_and_print(const char *bytes, size_t size, bool *ret_valid)
 {
 	struct vm_config config;
-	struct config_draft draft = {&config, 0};
+	struct config_draft draft = {.config = &config};
 	struct err err = {0};
 	char *json = NULL;
 
