@@ -62,6 +62,7 @@ def schema_keys(schema, prefix=""):
     for name, sub in schema.get("properties", {}).items():
         yield prefix + name
         yield from schema_keys(sub, prefix + name + ".")
+        yield from schema_keys(sub.get("items", {}), prefix + name + "[].")
 
 
 def keys_of(value, prefix=""):
@@ -88,7 +89,7 @@ class Reference(unittest.TestCase):
         return "\n".join(re.split(r" {2,}", line)[0].split("=")[0] for line in lines)
 
     def test_cli_has_every_key_of_a_flag(self):
-        keys = re.findall(r"^ {8}([a-z]+)=", output("run", "--help"), re.M)
+        keys = re.findall(r"^ {8}([a-z_]+)=", output("run", "--help"), re.M)
         text = read(REFERENCE / "cli.md")
         self.assertTrue(keys)
         self.assertEqual([k for k in keys if not re.search(r",%s=`" % k, text)], [])
