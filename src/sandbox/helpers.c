@@ -100,7 +100,7 @@ const struct helper_row helper_table[HELPER_KINDS] = {
 			.as_nobody = true, /* as it would itself, but this way it can say that it
 					      is ready */
 			.restarts = true,
-			.patience = 10000,
+			.patience = 60000, /* it touches 30 MiB, which takes a busy emulator long */
 			.backoff = 100,
 			.backoff_max = 10000,
 			.steady = 10000,
