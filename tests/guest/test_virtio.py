@@ -24,10 +24,10 @@ RINGS = ("split", "packed")
 ENGINES = ("uring", "epoll")
 
 
-def missing_uring():
+def missing_uring(disk):
     """Why no I/O thread can use io_uring here, or None."""
-    run = run_guest("hello", "", "--io-engine", "uring", "-d", "/dev/zero,ro", "--dry-run")
-    return None if run.rc == 0 or "--io-engine" not in run.err else run.err
+    run = run_guest("hello", "", "--io-engine", "uring", "-d", disk)
+    return run.err if run.rc == 125 and "--io-engine uring" in run.err else None
 
 
 class DiskTest(GuestTest):
@@ -85,7 +85,7 @@ class Matrix(DiskTest):
 
     def setUp(self):
         super().setUp()
-        reason = missing_uring()
+        reason = missing_uring(self.image())
         if reason:
             self.skipTest(reason)
 

@@ -33,6 +33,7 @@ class Shell:
         self._stack = contextlib.ExitStack()
         try:
             self.place = self._stack.enter_context(Place())
+            self.place.give_to(named.get('user'))
             disk = ['-d', f'{programs()},ro,serial=programs,id=programs'] if with_programs else []
             mount = 'mount_programs' if with_programs else ''
             self.vm = self._stack.enter_context(linux_guest(

@@ -28,6 +28,7 @@ MODULES = ('evdev', 'button', 'pvpanic-mmio')
 def keep_programs():
     """In the lab: copies of what is tested, since a build on the host takes the files from under it."""
     directory = tempfile.mkdtemp(prefix='linuxtest.', dir='/run')
+    os.chmod(directory, 0o755)
     vmmtest.VMM = shutil.copy(vmmtest.VMM, directory)
     shutil.copy(f'{vmmtest.GUESTS}/vmm-exit', directory)
     vmmtest.GUESTS = directory
@@ -100,14 +101,30 @@ def block(run, name):
 
 @contextlib.contextmanager
 def linux_guest(script, *options, image='bzImage', memory='256M', append='', initrd=None, stdin=subprocess.PIPE,
-                env=None, modules=None):
-    """A running vmmtest.Vmm whose guest runs script; initrd replaces the whole initramfs."""
+                env=None, modules=None, user=None):
+    """A running vmmtest.Vmm whose guest runs script; initrd replaces the whole initramfs. user: whose process it is, by
+    number; it writes no result then."""
     with tempfile.NamedTemporaryFile(prefix='vmm-initrd.') as file:
         file.write(with_script(script, modules) if initrd is None else initrd)
         file.flush()
-        with vmmtest.Vmm('-k', kernel(image), '-i', file.name, '-m', memory, '-a', f'quiet {append}'.strip(), *options,
-                         stdin=stdin, env=env) as vm:
+        os.chmod(file.name, 0o644)
+        with vmmtest.Vmm('-k', kernel(image) if user is None else public_kernel(image), '-i', file.name, '-m', memory,
+                         '-a', f'quiet {append}'.strip(), *options, stdin=stdin, env=env, result=user is None,
+                         preexec=None if user is None else functools.partial(become, user)) as vm:
             yield vm
+
+
+def become(user):
+    os.setgroups([])
+    os.setgid(user)
+    os.setuid(user)
+
+
+@functools.cache
+def public_kernel(kind):
+    """A copy that everybody can read, in the lab: our cache is nobody else's business."""
+    os.chmod('/dev/kvm', 0o666)
+    return shutil.copy(kernel(kind), vmmtest.GUESTS)
 
 
 def run_linux(script, *options, **named):

@@ -323,6 +323,23 @@ Test(virtio_pci, vectors__of_a_queue_go_with_its_reset)
 	pci_guest_works(&g);
 }
 
+Test(virtio_pci, vectors__go_with_msix_off_and_come_back_with_it)
+{
+	pci_guest_up(&g, &split);
+	pci_guest_works(&g);
+	pci_world_set_config(&g.pci, 1, g.msix + PCI_MSIX_FLAGS, 2, 0);
+	cr_assert(pci_guest_add(&g, 0));
+	pci_guest_kick(&g, 0);
+	while (!pci_guest_collect(&g, 0))
+		;
+	pci_guest_settle(&g);
+	cr_assert_not(g.wires.msi[1].route.ops->pending(&g.wires.msi[1].route));
+	cr_assert_eq(pci_guest_load(&g, VIRTIO_CAP_ISR, 0, 1), VIRTIO_ISR_QUEUE);
+	cr_assert(driver_interrupts_on(&g.dq[0]) == false);
+	pci_world_set_config(&g.pci, 1, g.msix + PCI_MSIX_FLAGS, 2, PCI_MSIX_FLAGS_ENABLE);
+	pci_guest_works(&g);
+}
+
 Test(virtio_pci, vectors__of_a_masked_function_wait)
 {
 	pci_guest_up(&g, &split);
@@ -508,6 +525,8 @@ Test(virtio_pci, state__goes_on_in_another_device)
 	cr_assert_eq(pci_get(&other, AT(device_status), 1), DEV_UP);
 	pci_world_set_config(&other.pci, 1, other.msix + PCI_MSIX_FLAGS, 2, PCI_MSIX_FLAGS_ENABLE);
 	cr_assert_eq(fake_msi_take(&other.wires.msi[0]), 1, "what was pending");
+	pci_guest_settle(&other);
+	cr_assert_eq(atomic_load(&other.echo->starts), 0, "it is held until it is resumed");
 	other.dev->dev.ops->resume(&other.dev->dev);
 	pci_guest_await(&other, 2);
 	for (unsigned i = 0; i < 20; i++)

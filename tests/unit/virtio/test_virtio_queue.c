@@ -34,11 +34,12 @@ static struct virtio_queue_regs regs_of(unsigned i)
 	return regs;
 }
 
-/* One request in flight on each of queues 0 and 1. */
+/* One request in flight on each of queues 0 and 1, of four that run. */
 static void keep_two(void)
 {
 	unsigned before = atomic_load(&w.echo->kept);
 
+	echo_await(w.echo, &w.echo->starts, atomic_load(&w.echo->stops) + ECHO_QUEUES);
 	atomic_store(&w.echo->mode, ECHO_HOLD);
 	cr_assert(dev_request(&w, 0) && dev_request(&w, 1));
 	echo_await(w.echo, &w.echo->kept, before + 2);
@@ -113,12 +114,17 @@ Test(virtio_queue, reset__everything_else_is_dropped_until_it_is_acknowledged)
 	dev_up(&w);
 	keep_two();
 	dev_status(&w, 0);
-	dev_status(&w, DEV_FOUND);
+	echo_await(w.echo, &w.echo->stops, ECHO_QUEUES);
+	dev_settle(&w);
+	dev_status(&w, VIRTIO_CONFIG_S_FAILED);
 	dev_status(&w, 0);
 	virtio_dev_ack(w.dev, 0, 0);
 	virtio_dev_enable_queue(w.dev, 0);
 	virtio_dev_reset_queue(w.dev, 0);
 	virtio_dev_set_queue_size(w.dev, 2, 2);
+	cr_assert_eq(virtio_dev_status(w.dev), DEV_UP);
+	cr_assert_eq(dev_stat(&w, "resets"), 1);
+	cr_assert_eq(regs_of(2).size, 16);
 	let_go();
 	dev_await_status(&w, 0);
 	cr_assert_eq(atomic_load(&w.echo->resets), 1);

@@ -148,6 +148,20 @@ Test(virtio_save, never_resumed_and_saved_again)
 	replace();
 	resume();
 	dev_works(&w);
+	cr_assert_eq(dev_stat(&w, "chains"), ECHO_QUEUES, "no old one again");
+}
+
+Test(virtio_save, before_it_ever_ran_and_twice)
+{
+	virtio_dev_hold(w.dev, VIRTIO_HOLD_BUS, true);
+	dev_up(&w);
+	cr_assert(dev_request(&w, 0));
+	replace();
+	virtio_dev_hold(w.dev, VIRTIO_HOLD_BUS, true);
+	replace();
+	resume();
+	dev_await_all(&w, 0);
+	dev_works(&w);
 }
 
 Test(virtio_save, held_by_the_bus)
