@@ -242,8 +242,8 @@ class Wire(LinuxTest):
             ping(first, '10.8.0.3')
 
     def copy(self, first, second):
-        first.sh('head -c 4194304 /dev/urandom > /tmp/blob; nc -l -p 7 < /tmp/blob > /tmp/back &')
-        second.sh('nc 10.8.0.1 7 < /dev/null > /tmp/blob')
+        first.sh('head -c 1048576 /dev/urandom > /tmp/blob; socat -u FILE:/tmp/blob TCP-LISTEN:7 &')
+        second.sh('socat -u TCP:10.8.0.1:7,retry=50,interval=0.2 CREATE:/tmp/blob')
         expected = first.sh('md5sum < /tmp/blob')
         self.assertEqual(second.sh('md5sum < /tmp/blob'), expected)
 
@@ -309,7 +309,6 @@ class User(ShellTest):
         def attempt():
             data = b''
             with socket.create_connection(('127.0.0.1', type(self).port), vmmtest.PATIENCE) as sock:
-                sock.shutdown(socket.SHUT_WR)
                 with contextlib.suppress(ConnectionError):
                     while piece := sock.recv(1 << 16):
                         data += piece
