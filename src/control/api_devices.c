@@ -166,8 +166,10 @@ static int find_verb(struct api_call *call, const struct device *dev,
 
 	for (unsigned i = 0; i < dev->ops->n_verbs; i++) {
 		*ret = &dev->ops->verbs[i];
-		if (strcmp((*ret)->name, call->args[1]) == 0)
+		if (strcmp((*ret)->name, call->args[1]) == 0) {
+			str_done(&list);
 			return 0;
+		}
 		str_addf(&list, "%s%s", i ? ", " : "", (*ret)->name);
 	}
 	(void)err_set(&call->err, -ENOENT, "%s knows no \"%s\"; it knows %s", dev->id,
