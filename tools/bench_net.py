@@ -9,6 +9,7 @@ import contextlib
 import os
 import statistics
 import subprocess
+import time
 
 from bench_guest import qemu_argv, run_guest, vmm_argv
 
@@ -44,6 +45,7 @@ def flood(inside, program, wanted):
 
 
 def one(inside, argv, program, kind, frames):
+    time.sleep(0.5)  # the kernel may hold the tap of a program that has ended a little longer, by its io_uring
     with flood(inside, program, kind == 'rx'):
         return run_guest([*inside, *argv], frames)
 

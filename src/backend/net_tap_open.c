@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "backend/net_tap.h"
@@ -99,6 +100,15 @@ static int explain_permission(const struct attempt *a, struct err *err)
 		       a->what, a->name, a->name, multi_word(is_multi(a)), getuid(), a->name);
 }
 
+/* A VM that has just ended may hold the tap a little longer, by its io_uring. */
+static bool busy_for_now(unsigned *tries)
+{
+	enum { TRIES = 25 };
+	static const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+
+	return ++*tries <= TRIES && nanosleep(&pause, NULL) == 0;
+}
+
 static int in_use(const struct attempt *a, struct err *err)
 {
 	return err_set(err, -EBUSY,
@@ -122,11 +132,14 @@ static int explain(const struct attempt *a, int code, struct err *err)
 static int open_queue(const struct attempt *a, struct err *err)
 {
 	_cleanup_close_ int fd = open_tun(a, err);
+	unsigned tries = 0;
 	int r;
 
 	if (fd < 0)
 		return fd;
-	r = attach(fd, a->name, is_multi(a));
+	do
+		r = attach(fd, a->name, is_multi(a));
+	while (r == -EBUSY && busy_for_now(&tries));
 	if (r < 0)
 		return explain(a, r, err);
 	return TAKE_FD(fd);

@@ -118,11 +118,17 @@ void virtio_dev_queue_idle(struct virtio_dev *dev)
 	(void)pthread_cond_broadcast(&dev->changed);
 }
 
+static struct timespec in_time(uint64_t ns)
+{
+	uint64_t until = clock_now_ns() + ns;
+
+	return (struct timespec){.tv_sec = (time_t)(until / NS_PER_S),
+				 .tv_nsec = (long)(until % NS_PER_S)};
+}
+
 int virtio_dev_await_idle(struct virtio_dev *dev, uint64_t timeout_ns)
 {
-	uint64_t until = clock_now_ns() + timeout_ns;
-	struct timespec deadline = {.tv_sec = (time_t)(until / NS_PER_S),
-				    .tv_nsec = (long)(until % NS_PER_S)};
+	struct timespec deadline = in_time(timeout_ns);
 
 	/* Queues of the caller's own loop come to rest here, or nobody would let them. */
 	mutex_unlock(&dev->lock);
@@ -390,6 +396,19 @@ void virtio_dev_enable_queue(struct virtio_dev *dev, unsigned index)
 	mutex_unlock(&dev->lock);
 }
 
+/* Until it has stopped, or a second is over. */
+static void await_queue(struct virtio_dev *dev, struct virtio_queue *q) REQUIRES(dev->lock)
+{
+	struct timespec deadline = in_time(RESET_PATIENCE_NS);
+
+	mutex_unlock(&dev->lock);
+	virtio_queue_settle(q);
+	mutex_lock(&dev->lock);
+	while (q->live)
+		if (pthread_cond_timedwait(&dev->changed, &dev->lock.m, &deadline) == ETIMEDOUT)
+			break;
+}
+
 void virtio_dev_disable_queue(struct virtio_dev *dev, unsigned index)
 {
 	struct virtio_queue *q = queue_at(dev, index);
@@ -397,8 +416,15 @@ void virtio_dev_disable_queue(struct virtio_dev *dev, unsigned index)
 	if (!q)
 		return;
 	mutex_lock(&dev->lock);
-	if (!q->live && !(dev->status & VIRTIO_CONFIG_S_DRIVER_OK))
-		q->enabled = false;
+	if (q->enabled && !dev->reset_wanted) {
+		q->resetting = true;
+		q->wanted = false;
+		virtio_queue_update(dev, q);
+		if (q->live)
+			await_queue(dev, q);
+		else
+			virtio_queue_clear(dev, q);
+	}
 	mutex_unlock(&dev->lock);
 }
 

@@ -267,7 +267,8 @@ void virtio_dev_set_queue_half(struct virtio_dev *dev, unsigned index,
 			       enum virtio_queue_field field, unsigned shift, uint32_t value);
 void virtio_dev_enable_queue(struct virtio_dev *dev, unsigned index);
 void virtio_dev_reset_queue(struct virtio_dev *dev, unsigned index);
-/* mmio's QueueReady = 0 outside of DRIVER_OK. */
+/* mmio's QueueReady = 0 (4.2.2.2): the queue has stopped when this returns, unless the host's I/O
+ * takes more than a second. */
 void virtio_dev_disable_queue(struct virtio_dev *dev, unsigned index);
 
 /* The doorbell's eventfd of a queue; before the guest runs. */
