@@ -22,7 +22,13 @@
 #include "event/loop_internal.h"
 #include "event/uring_setup.h"
 
-enum { MAX_SLOTS = 2048, DEFAULT_DEPTH = 128, WAKE_SLOT = 0, NO_SLOT = UINT16_MAX };
+enum {
+	MAX_SLOTS = 2048,
+	DEFAULT_DEPTH = 128,
+	RENEW_AFTER = 64,
+	WAKE_SLOT = 0,
+	NO_SLOT = UINT16_MAX
+};
 
 /* What user_data means: the address of a struct loop_io (its low bits are 0), or one of these in
  * the low bits; of a poll, the slot and its generation above. */
@@ -57,6 +63,7 @@ struct loop_uring {
 
 	struct slot *slots;
 	unsigned n_slots, n_used; /* n_used: those above have never been taken */
+	unsigned n_removed;	  /* files since the polls were last renewed */
 	uint16_t free_slot;
 	uint16_t unsettled, *unsettled_end; /* first come, first armed */
 };
@@ -136,6 +143,7 @@ static void free_slot(struct loop_uring *u, struct slot *slot)
 	int none = -1;
 
 	(void)io_uring_register_files_update(&u->ring, (unsigned)(slot - u->slots), &none, 1);
+	u->n_removed++;
 	slot->state = SLOT_FREE;
 	slot->next = u->free_slot;
 	u->free_slot = (uint16_t)(slot - u->slots);
@@ -154,6 +162,23 @@ static bool settle_one(struct loop_uring *u, struct slot *slot)
 	return true;
 }
 
+/*
+ * Linux up to 6.12 lets go of a removed file only when all requests are done that were begun before
+ * it was removed, and a poll may never be. So now and then all of them begin anew.
+ */
+static void renew_polls(struct loop_uring *u)
+{
+	u->n_removed = 0;
+	for (unsigned i = 0; i < u->n_used; i++) {
+		struct slot *slot = &u->slots[i];
+
+		if (slot->state != SLOT_SOURCE || !slot->armed)
+			continue;
+		slot->stale = true;
+		settle_later(u, slot);
+	}
+}
+
 static void settle(struct loop_uring *u)
 {
 	while (u->unsettled != NO_SLOT) {
@@ -167,6 +192,8 @@ static void settle(struct loop_uring *u)
 		slot->unsettled = false;
 		if (slot->state == SLOT_DYING)
 			free_slot(u, slot);
+		if (u->unsettled == NO_SLOT && u->n_removed >= RENEW_AFTER)
+			renew_polls(u);
 	}
 }
 
