@@ -46,6 +46,7 @@ enum {
 	CONFIG_MAX_CPUS = 254,
 	CONFIG_MAX_ELEMENTS = 128, /* of one array */
 	CONFIG_MAX_QUEUES = 64,
+	CONFIG_MAX_PAIRS = 16, /* of queues of a network device */
 	CONFIG_MAX_IOTHREADS = 64,
 	CONFIG_MAX_ID = 31,
 	CONFIG_ID_LEN = CONFIG_MAX_ID + 1, /* buffer for an id */
@@ -83,7 +84,7 @@ struct config_net {
 	char *stream;	 /* "unix:PATH", config_stream_path() */
 	bool none;	 /* no network: then it is the only element, and no device */
 	char *mac;	 /* six bytes for config_parse_mac(), unicast; NULL: machine/ makes one */
-	uint32_t queues; /* pairs, 1..CONFIG_MAX_QUEUES; 0: not given */
+	uint32_t queues; /* pairs, 1..CONFIG_MAX_PAIRS; 0: not given */
 	uint32_t qsize;	 /* as of a disk */
 	uint32_t mtu;	 /* 68..65535 */
 	bool offload;	 /* default on */

@@ -198,7 +198,7 @@ static const struct schema_row net_rows[] = {
 		.type = VALUE_UINT,
 		AT(queues),
 		.min = 1,
-		.max = CONFIG_MAX_QUEUES,
+		.max = CONFIG_MAX_PAIRS,
 		.arg = "N",
 		.help = "pairs of queues (1 when not given), of a tap by name",
 	},

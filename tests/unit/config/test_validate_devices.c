@@ -104,7 +104,7 @@ Test(validate_devices, net__keys_belong_to_their_kind)
 	test_run_fails("-k|bz|-n|fd=3,queues=2", "/nets/0/queues", "tap");
 	test_run_fails("-k|bz|-n|stream=unix:a,queues=2", "/nets/0/queues", "tap");
 	test_run_fails("-k|bz|-n|tap=a,listen", "/nets/0/listen", "stream");
-	expect_ok("-k|bz|-n|tap=a,queues=64");
+	expect_ok("-k|bz|-n|tap=a,queues=16");
 	expect_ok("-k|bz|-n|user,queues=1");
 }
 
