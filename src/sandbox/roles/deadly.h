@@ -6,31 +6,15 @@
 #ifndef VMM_SANDBOX_ROLES_DEADLY_H
 #define VMM_SANDBOX_ROLES_DEADLY_H
 
-#include "sandbox/roles/rule.h"
+#include "sandbox/roles/calls.h"
 
 static const int deadly_calls[] = {
 	/* Other programs, other processes. */
 	SCMP_SYS(execve),
 	SCMP_SYS(execveat),
-	SCMP_SYS(ptrace),
-	SCMP_SYS(process_vm_readv),
-	SCMP_SYS(process_vm_writev),
-	SCMP_SYS(pidfd_getfd),
-	SCMP_SYS(kcmp),
+	CALLS_INTO_PROCESSES,
 
-	/* The kernel itself. */
-	SCMP_SYS(init_module),
-	SCMP_SYS(finit_module),
-	SCMP_SYS(delete_module),
-	SCMP_SYS(kexec_load),
-	SCMP_SYS(kexec_file_load),
-	SCMP_SYS(bpf),
-	SCMP_SYS(perf_event_open),
-	SCMP_SYS(userfaultfd),
-	SCMP_SYS(reboot),
-	SCMP_SYS(iopl),
-	SCMP_SYS(ioperm),
-	SCMP_SYS(modify_ldt),
+	CALLS_INTO_KERNEL,
 
 	/* Mounts, namespaces, roots. */
 	SCMP_SYS(mount),
@@ -49,9 +33,7 @@ static const int deadly_calls[] = {
 	SCMP_SYS(open_by_handle_at),
 
 	/* Keys and identities. */
-	SCMP_SYS(keyctl),
-	SCMP_SYS(add_key),
-	SCMP_SYS(request_key),
+	CALLS_FOR_KEYS,
 	SCMP_SYS(setuid),
 	SCMP_SYS(setgid),
 	SCMP_SYS(setreuid),
