@@ -5,6 +5,7 @@
 
 #include "base/endian.h"
 #include "devices/virtio_blk.h"
+#include "tests/unit/devices/data_path.h"
 #include "tests/unit/devices/vblk_world.h"
 
 TestSuite(virtio_blk, .timeout = 60);
@@ -331,7 +332,7 @@ static void count_costs(unsigned combination)
 	vblk_up(combination, 1, ALL);
 	data = memory(65536, 0);
 	(void)vblk_do(0, VIRTIO_BLK_T_IN, 0, data, 4096);
-	vblk_watch(true);
+	data_path_watch(&w);
 	for (unsigned i = 0; i < 100; i++) {
 		for (unsigned j = 0; j < 8; j++)
 			(void)vblk_add(0, j % 2, i * 8 + j, data + (size_t)j * 4096, 4096);
@@ -341,13 +342,13 @@ static void count_costs(unsigned combination)
 	}
 	cr_assert_eq(vblk_ranges(VIRTIO_BLK_T_WRITE_ZEROES, &(struct vblk_range){0, 8, 0}, 1),
 		     VIRTIO_BLK_S_OK);
-	vblk_watch(false);
+	data_path_look_away();
 	cr_assert_eq(vdev_stat(&w, "errors"), 0);
-	cr_assert_eq(vblk_allocations(), 0);
-	cr_assert_eq(vblk_locks(), 0);
-	vblk_watch(true);
+	cr_assert_eq(data_path_allocations(), 0);
+	cr_assert_eq(data_path_locks(), 0);
+	data_path_watch(&w);
 	vdev_reset(&w);
-	cr_assert_gt(vblk_locks(), 0, "they are counted at all");
+	cr_assert_gt(data_path_locks(), 0, "they are counted at all");
 	vblk_end();
 }
 

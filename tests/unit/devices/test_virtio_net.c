@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "tests/unit/devices/data_path.h"
 #include "tests/unit/devices/vnet_world.h"
 
 TestSuite(virtio_net, .fini = vnet_end, .timeout = 120);
@@ -489,7 +490,7 @@ Test(virtio_net, nothing_is_allocated_or_locked_on_the_way)
 	host_send(0, 60, 0);
 	cr_assert_eq(vnet_receive(VNET_RX), 0);
 	vdev_settle(&vnw);
-	vnet_watch(true);
+	data_path_watch(&vnw);
 	for (unsigned i = 0; i < 20; i++) {
 		host_send(0, 3000 * (i % 2) + 60, (uint8_t)i);
 		vnet_send(VNET_TX, 60 + 3000 * (i % 3), (uint8_t)i);
@@ -501,9 +502,9 @@ Test(virtio_net, nothing_is_allocated_or_locked_on_the_way)
 	for (unsigned i = 0; i < 100; i++)
 		cr_assert_eq(host_receive(0), i);
 	vdev_settle(&vnw);
-	vnet_watch(false);
-	cr_assert_eq(vnet_allocations(), 0);
-	cr_assert_eq(vnet_locks(), 0);
+	data_path_look_away();
+	cr_assert_eq(data_path_allocations(), 0);
+	cr_assert_eq(data_path_locks(), 0);
 }
 
 /* ---- rate limits ---- */

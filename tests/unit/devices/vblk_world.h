@@ -73,8 +73,4 @@ uint8_t vblk_ranges(uint32_t type, const struct vblk_range *ranges, unsigned n);
 /* The same without waiting for it. The status will be at the address. */
 uint64_t vblk_add(unsigned queue, uint32_t type, uint64_t sector, uint64_t data, uint32_t len);
 
-/* Allocations and locks of the loop's thread while `on`; 0 to begin with. */
-void vblk_watch(bool on);
-unsigned vblk_allocations(void), vblk_locks(void);
-
 #endif

@@ -84,9 +84,6 @@ uint64_t vnet_stat(const char *name);
 /* Runs the verb of this name. */
 int vnet_verb(const char *name, const char *const *texts, struct err *err);
 
-/* Allocations and locks on the loop's thread while `on`; 0 to begin with. */
-void vnet_watch(bool on);
-unsigned vnet_allocations(void), vnet_locks(void);
 /* The loop does next to nothing: it does not spin. */
 void vnet_expect_idle(void);
 
