@@ -200,12 +200,11 @@ class Terminal(GuestTest):
 
     def test_ctrl_a_x_quits(self):
         with self.start("how=echo") as vm:
-            before = self.modes(vm)
             vm.wait_for("ready")
             self.assertTrue(self.is_raw(vm))
             vm.send(b"\x01x")
             self.check(vm.wait(), 0, "quit")
-            self.assertEqual(self.modes(vm), before)
+            self.assertEqual(self.modes(vm), vmmtest.fresh_terminal_modes())
 
     def test_ctrl_a_x_quits_a_guest_that_spins(self):
         with self.start("how=spin") as vm:
@@ -242,19 +241,17 @@ class Terminal(GuestTest):
                                 ("triple", 255, "triple_fault"), ("panic", 255, "panic"),
                                 ("bad-insn", 125, "vmm_error")):
             with self.subTest(how=how), self.start("how=" + how) as vm:
-                before = self.modes(vm)
                 self.check(vm.wait(), rc, reason)
-                self.assertEqual(self.modes(vm), before)
+                self.assertEqual(self.modes(vm), vmmtest.fresh_terminal_modes())
 
     def test_terminal_is_restored_by_signals_and_crashes(self):
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGQUIT):
             with self.subTest(signal=number), self.start("how=hlt-forever") as vm:
-                before = self.modes(vm)
                 vm.wait_for("ready")
                 self.assertTrue(self.is_raw(vm))
                 vm.signal(number)
                 self.assertNotEqual(vm.wait().rc, 0)
-                self.assertEqual(self.modes(vm), before)
+                self.assertEqual(self.modes(vm), vmmtest.fresh_terminal_modes())
 
 
 if __name__ == "__main__":

@@ -295,6 +295,7 @@ class Deaths(UserNetTest):
     def setUp(self):
         super().setUp()
         self.gate = os.path.join(world.dir, "gate")
+        # A shell has no better way to wait for a file to go: passt starts when the test opens the gate.
         self.write_wrapper("while [ -e %s ]; do sleep 0.02; done" % self.gate)
         self.addCleanup(lambda: os.path.exists(self.gate) and os.unlink(self.gate))
 

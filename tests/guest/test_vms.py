@@ -275,13 +275,12 @@ class Attach(PlaceTest):
     def test_by_terminal_and_the_terminal_is_put_back(self):
         self.place.detach("a", "exit", "how=echo")
         with vmmtest.Vmm("a", tty=True, result=False, command="attach", env=self.place.env) as client:
-            before = vmmtest.termios.tcgetattr(client.slave)
             client.send(b"typed")
             client.wait_for("typed")
             client.send(b"\x01d")
             done = client.wait()
             self.assertEqual(done.rc, 0, done)
-            self.assertEqual(vmmtest.termios.tcgetattr(client.slave), before)
+            self.assertEqual(vmmtest.termios.tcgetattr(client.slave), vmmtest.fresh_terminal_modes())
         self.assertEqual(self.ps()["a"]["state"], "running")
 
 

@@ -125,6 +125,16 @@ def _read_result(path):
     return json.loads(text) if text else None
 
 
+def fresh_terminal_modes():
+    """Of a new terminal, which are all alike: that of a program which has been started may be raw already."""
+    master, slave = os.openpty()
+    try:
+        return termios.tcgetattr(slave)
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
 class Vmm:
     """A running `vmm run`. Use as a context manager: leaving it kills what is left.
 
