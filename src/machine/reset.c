@@ -88,7 +88,7 @@ static int clear_memory(struct vm *vm, struct err *err)
 	return vm->config->memory.prefault ? mm_ram_prefault(vm->ram, &by_ourselves, err) : 0;
 }
 
-int vm_reset_in_place(struct vm *vm, struct err *err)
+static int reset_all(struct vm *vm, struct err *err)
 {
 	int r;
 
@@ -103,4 +103,19 @@ int vm_reset_in_place(struct vm *vm, struct err *err)
 		r = restore_vcpus(vm, err);
 	/* Last, since the files may have been written since: the entry is the new kernel's. */
 	return r < 0 ? r : vm_load_guest(vm, err);
+}
+
+int vm_reset_in_place(struct vm *vm, struct err *err)
+{
+	bool at_rest = vm->phase == VM_PAUSED;
+	int r;
+
+	/* What the host still does for the old guest must not end up in the new one's memory. */
+	r = at_rest ? 0 : vm_quiesce_devices(vm, err);
+	if (r < 0)
+		return r;
+	r = reset_all(vm, err);
+	if (!at_rest)
+		vm_resume_devices(vm);
+	return r;
 }
