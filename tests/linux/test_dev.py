@@ -324,6 +324,24 @@ class Devices(Vsock, ShellTest):
             self.assertGreaterEqual(stats['resets'], REBINDS, name)
             self.assertEqual(stats['guest_errors'], 0, name)
 
+    def test_console_driver_comes_and_goes(self):
+        """Its ports come some time after it. When it goes, it breaks its queues before it has done with the last
+        control message (virtcons_remove() of Linux 6.1), and complains if it finds one."""
+        self.guest.sh(f'''
+            cd /sys/bus/virtio/drivers/virtio_console
+            name=$(echo virtio*)
+            for i in $(seq {REBINDS}); do
+                echo $name > unbind && [ ! -e $name ] || return 1
+                echo $name > bind && [ -e $name ] || return 2
+                until grep -qs . /sys/class/virtio-ports/*/name; do usleep 20000; done
+            done
+            cd /''')
+        self.assertEqual(self.guest.complaints(but='Error adding buffer to queue|Error allocating inbufs'), '')
+        self.look_at_port()
+        stats = self.guest.stats('console0')
+        self.assertGreaterEqual(stats['resets'], REBINDS)
+        self.assertEqual(stats['guest_errors'], 0)
+
     def test_pause_with_open_connections(self):
         self.listen_in_guest()
         datas = [pattern(4 * TRANSFER, number) for number in range(4)]
