@@ -77,15 +77,16 @@ static bool take(struct virtio_queue *q)
 	struct echo_queue *eq = queue_of(q);
 	struct echo *e = echo_of(q->dev);
 	struct echo_chain *c = &eq->kept[eq->n_kept];
+	int mode = atomic_load(&e->mode); /* once: another thread changes it */
 
 	if (eq->n_kept == ECHO_QUEUE_SIZE || !virtio_queue_pop(q, &c->chain, c->iov, ECHO_SEGMENTS))
 		return false;
-	if (atomic_load(&e->mode) == ECHO_NOW) {
+	if (mode == ECHO_NOW) {
 		answer(eq, c);
 		return true;
 	}
 	eq->n_kept++;
-	if (atomic_load(&e->mode) == ECHO_LATER)
+	if (mode == ECHO_LATER)
 		arm(eq);
 	news(e, &e->kept);
 	return true;
