@@ -24,6 +24,7 @@ int loop_init(struct loop *loop, const struct loop_ops *ops, const struct loop_o
 	loop->ops = ops;
 	loop->poll_ns = opts->poll_ns;
 	loop->deferred.end = &loop->deferred.first;
+	loop->deferred_next.end = &loop->deferred_next.first;
 	loop->requests.end = &loop->requests.first;
 	r = eventfd_new();
 	loop->wake_fd = r < 0 ? -1 : r;
@@ -217,22 +218,44 @@ void loop_run_posted(struct loop *loop)
 
 /* ---- deferred work ---- */
 
-void loop_defer(struct loop *loop, struct loop_work *work)
+static struct loop_work *take_list(struct work_list *list)
+{
+	struct loop_work *first = list->first;
+
+	list->first = NULL;
+	list->end = &list->first;
+	return first;
+}
+
+static void append(struct work_list *list, struct loop_work *work)
 {
 	if (work->queued)
 		return;
 	work->queued = true;
 	work->next = NULL;
-	*loop->deferred.end = work;
-	loop->deferred.end = &work->next;
+	*list->end = work;
+	list->end = &work->next;
+}
+
+void loop_defer(struct loop *loop, struct loop_work *work)
+{
+	append(&loop->deferred, work);
+}
+
+void loop_defer_next(struct loop *loop, struct loop_work *work)
+{
+	append(&loop->deferred_next, work);
 }
 
 /* What is deferred by deferred work waits for the next turn, which then comes at once. */
 static void run_deferred(struct loop *loop)
 {
-	loop->closing = loop->deferred.first;
-	loop->deferred.first = NULL;
-	loop->deferred.end = &loop->deferred.first;
+	loop->closing = take_list(&loop->deferred);
+	if (loop->deferred_next.first) {
+		loop->deferred.first = loop->deferred_next.first;
+		loop->deferred.end = loop->deferred_next.end;
+		(void)take_list(&loop->deferred_next);
+	}
 	run_work(&loop->closing);
 }
 
@@ -246,13 +269,13 @@ static bool take_out(struct loop_work **at, const struct loop_work *work)
 	return true;
 }
 
-static bool take_out_deferred(struct loop *loop, const struct loop_work *work)
+static bool take_out_deferred(struct work_list *list, const struct loop_work *work)
 {
-	if (!take_out(&loop->deferred.first, work))
+	if (!take_out(&list->first, work))
 		return false;
-	loop->deferred.end = &loop->deferred.first;
-	while (*loop->deferred.end)
-		loop->deferred.end = &(*loop->deferred.end)->next;
+	list->end = &list->first;
+	while (*list->end)
+		list->end = &(*list->end)->next;
 	return true;
 }
 
@@ -262,7 +285,8 @@ void loop_work_cancel(struct loop *loop, struct loop_work *work)
 {
 	take_posted(loop);
 	if (take_out(&loop->work, work) || take_out(&loop->closing, work) ||
-	    take_out_deferred(loop, work))
+	    take_out_deferred(&loop->deferred, work) ||
+	    take_out_deferred(&loop->deferred_next, work))
 		(void)__atomic_exchange_n(&work->queued, false, __ATOMIC_ACQ_REL);
 }
 
@@ -288,22 +312,51 @@ void loop_del_poller(struct loop *loop, struct loop_poller *poller)
 
 static bool is_polling(const struct loop *loop)
 {
-	return loop->poll_ns != 0 && loop->pollers &&
-	       clock_now_ns() - loop->active_ns < loop->poll_ns;
+	if (loop->poll_ns == 0 || !loop->pollers)
+		return false;
+	return loop->busy || clock_now_ns() - loop->active_ns < loop->poll_ns;
+}
+
+/* Looks at the clock only when a turn had nothing to do after one that had. */
+static void note_activity(struct loop *loop, bool any)
+{
+	if (loop->busy && !any)
+		loop->active_ns = clock_now_ns();
+	loop->busy = any;
+}
+
+bool loop_will_ask(struct loop *loop)
+{
+	if (loop->poll_ns == 0)
+		return false;
+	loop->must_rest = true;
+	return true;
 }
 
 /* A poller may remove any, itself included. */
-static int ask_pollers(struct loop *loop)
+static int ask_pollers(struct loop *loop, bool for_the_last_time)
 {
 	struct loop_poller *poller = loop->pollers;
 	int n = 0;
 
 	while (poller) {
 		loop->next_poller = poller->next;
-		n += poller->poll(poller);
+		n += for_the_last_time ? poller->rest(poller) : poller->poll(poller);
 		poller = loop->next_poller;
 	}
 	return n;
+}
+
+/* Whether to go on without sleeping. */
+static bool goes_on_polling(struct loop *loop)
+{
+	if (is_polling(loop))
+		return true;
+	if (!loop->must_rest)
+		return false;
+	loop->must_rest = false;
+	loop->busy = ask_pollers(loop, true) > 0;
+	return loop->busy;
 }
 
 /* ---- the turn ---- */
@@ -315,7 +368,7 @@ static const struct timespec *how_long(const struct loop *loop, bool polling,
 	uint64_t now, deadline, ns;
 
 	*storage = (struct timespec){0};
-	if (polling || loop->deferred.first)
+	if (polling || loop->deferred.first || loop->deferred_next.first)
 		return storage;
 	if (!loop->timers)
 		return NULL;
@@ -330,7 +383,7 @@ static const struct timespec *how_long(const struct loop *loop, bool polling,
 /* 0 or -errno. */
 static int one_turn(struct loop *loop)
 {
-	bool polling = is_polling(loop);
+	bool polling = goes_on_polling(loop);
 	struct timespec storage;
 	int n = loop->ops->turn(loop, how_long(loop, polling, &storage));
 
@@ -339,12 +392,12 @@ static int one_turn(struct loop *loop)
 	loop->turns++;
 	n += fire_timers(loop);
 	if (polling)
-		n += ask_pollers(loop);
+		n += ask_pollers(loop, false);
 	run_deferred(loop);
 	if (loop->ops->finish(loop))
 		run_deferred(loop);
-	if (n > 0 && loop->poll_ns != 0)
-		loop->active_ns = clock_now_ns();
+	if (loop->poll_ns != 0)
+		note_activity(loop, n > 0);
 	return 0;
 }
 

@@ -100,6 +100,9 @@ void loop_timer_cancel(struct loop *loop, struct loop_timer *timer);
  * in the next turn, which then comes without sleeping. The loop's own thread only.
  */
 void loop_defer(struct loop *loop, struct loop_work *work);
+/* The same at the end of the next turn, which comes without sleeping: to go on with something when
+ * all others have had their turn. */
+void loop_defer_next(struct loop *loop, struct loop_work *work);
 
 /* ---- requests to files ---- */
 
@@ -137,14 +140,20 @@ void loop_io_submit(struct loop *loop, struct loop_io *io);
 
 /* ---- busy polling ---- */
 
-/* While the loop was active within poll_ns, it asks these instead of sleeping. true: there was
- * work. Own thread. */
+/*
+ * While the loop was active within poll_ns, it asks these instead of sleeping, and each once more
+ * before it sleeps: from then on something else must wake it. Both do the work that they find, and
+ * return whether there was any. Own thread.
+ */
 struct loop_poller {
 	bool (*poll)(struct loop_poller *poller);
+	bool (*rest)(struct loop_poller *poller);
 	struct loop_poller *next;
 };
 void loop_add_poller(struct loop *loop, struct loop_poller *poller);
 void loop_del_poller(struct loop *loop, struct loop_poller *poller);
+/* True: rest() will be called before the loop sleeps, poll() until then. False: it asks nobody. */
+bool loop_will_ask(struct loop *loop) must_check;
 
 /* Has work->run called on the loop's thread, soon. Any thread, never blocks, allocates nothing. */
 void loop_post(struct loop *loop, struct loop_work *work);

@@ -54,13 +54,16 @@ struct loop {
 
 	_Atomic(struct loop_work *) posted; /* newest first; any thread pushes */
 	struct loop_work *work;		    /* taken off posted, oldest first, waiting to be run */
-	struct work_list deferred;
+	struct work_list deferred, deferred_next;
 	struct loop_work *closing; /* taken off deferred, waiting to be run */
 
 	struct io_list requests; /* queued, not submitted yet */
 
 	struct loop_poller *pollers, *next_poller; /* the one to be asked next */
-	uint64_t poll_ns, active_ns;		   /* when the last event was handled */
+	uint64_t poll_ns;
+	bool busy;	    /* the last turn had something to do */
+	uint64_t active_ns; /* if not: when that began */
+	bool must_rest;	    /* pollers are to be told before it sleeps */
 
 	uint64_t turns; /* for tests: how often it woke */
 };

@@ -303,14 +303,30 @@ static int add_file(struct loop *loop, int fd)
 
 /* ---- requests to files ---- */
 
+/* Of one piece, the kernel has no iovec to copy and check. */
+static void prepare_move(struct io_uring_sqe *sqe, const struct loop_io *io)
+{
+	const struct iovec *one = io->n_iov == 1 && io->iov->iov_len <= UINT32_MAX ? io->iov : NULL;
+	bool read = io->op == LOOP_IO_READV;
+
+	if (one && read)
+		io_uring_prep_read(sqe, io->file, one->iov_base, (unsigned)one->iov_len,
+				   io->offset);
+	else if (one)
+		io_uring_prep_write(sqe, io->file, one->iov_base, (unsigned)one->iov_len,
+				    io->offset);
+	else if (read)
+		io_uring_prep_readv(sqe, io->file, io->iov, io->n_iov, io->offset);
+	else
+		io_uring_prep_writev(sqe, io->file, io->iov, io->n_iov, io->offset);
+}
+
 static void prepare(struct io_uring_sqe *sqe, const struct loop_io *io)
 {
 	switch (io->op) {
 	case LOOP_IO_READV:
-		io_uring_prep_readv(sqe, io->file, io->iov, io->n_iov, io->offset);
-		break;
 	case LOOP_IO_WRITEV:
-		io_uring_prep_writev(sqe, io->file, io->iov, io->n_iov, io->offset);
+		prepare_move(sqe, io);
 		break;
 	case LOOP_IO_FDATASYNC:
 		io_uring_prep_fsync(sqe, io->file, IORING_FSYNC_DATASYNC);

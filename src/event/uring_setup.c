@@ -113,8 +113,8 @@ static int register_files(struct io_uring *ring, unsigned n)
 static int restrict_ring(struct io_uring *ring)
 {
 	static const uint8_t ops[] = {
-		IORING_OP_READV,     IORING_OP_WRITEV,	 IORING_OP_FSYNC,
-		IORING_OP_FALLOCATE, IORING_OP_POLL_ADD, IORING_OP_POLL_REMOVE,
+		IORING_OP_READ,	 IORING_OP_READV,     IORING_OP_WRITE,	  IORING_OP_WRITEV,
+		IORING_OP_FSYNC, IORING_OP_FALLOCATE, IORING_OP_POLL_ADD, IORING_OP_POLL_REMOVE,
 	};
 	struct io_uring_restriction rules[ARRAY_SIZE(ops) + 2] = {
 		{.opcode = IORING_RESTRICTION_REGISTER_OP,

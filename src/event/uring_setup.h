@@ -21,8 +21,8 @@ struct uring_setup {
 
 /*
  * `ret` is left disabled: the thread that calls uring_enable() is the one that may submit. From
- * then on the ring takes READV, WRITEV, FSYNC, FALLOCATE, POLL_ADD and POLL_REMOVE on registered
- * files, and updates of the table. 0 or -errno with a message.
+ * then on the ring takes READ(V), WRITE(V), FSYNC, FALLOCATE, POLL_ADD and POLL_REMOVE on
+ * registered files, and updates of the table. 0 or -errno with a message.
  */
 int uring_setup(const struct uring_setup *setup, struct io_uring *ret, struct err *err) must_check;
 
