@@ -7,6 +7,10 @@
 #include "base/log.h"
 #include "virtio/virtio_internal.h"
 
+enum {
+	SHARE = 16
+}; /* chains a turn: others on the loop come to their turn, and the driver refills */
+
 /* ---- wanted and real ---- */
 
 static bool should_run(const struct virtio_dev *dev, const struct virtio_queue *q)
@@ -109,10 +113,11 @@ static void stop(struct virtio_queue *q)
 	bool started = q->started;
 
 	q->state = VIRTIO_QUEUE_STOPPING;
-	q->started = false;
+	q->started = q->polled = false;
 	if (started) {
 		loop_del_fd(q->loop, &q->kick);
 		loop_del_poller(q->loop, &q->poller);
+		loop_work_cancel(q->loop, &q->go_on);
 	}
 	if (started && q->dev->ops->queue_stop)
 		q->dev->ops->queue_stop(q);
@@ -199,7 +204,20 @@ static bool poll_ring(struct loop_poller *poller)
 {
 	struct virtio_queue *q = container_of(poller, struct virtio_queue, poller);
 
-	if (!virtq_kick_due(&q->vq))
+	if (q->polled ? !virtq_has_new(&q->vq) : !virtq_kick_due(&q->vq))
+		return false;
+	q->dev->ops->queue_kick(q);
+	return true;
+}
+
+static bool rest_ring(struct loop_poller *poller)
+{
+	struct virtio_queue *q = container_of(poller, struct virtio_queue, poller);
+
+	if (!q->polled)
+		return false;
+	q->polled = false;
+	if (!virtq_kicks_on(&q->vq))
 		return false;
 	q->dev->ops->queue_kick(q);
 	return true;
@@ -239,19 +257,42 @@ void virtio_queue_done(struct virtio_queue *q, const struct virtq_chain *chain, 
 	loop_defer(q->loop, &q->flush);
 }
 
+static void go_on(struct loop_work *deferred)
+{
+	struct virtio_queue *q = container_of(deferred, struct virtio_queue, go_on);
+
+	q->dev->ops->queue_kick(q);
+}
+
+/* False when its share of this turn is used up. */
+static bool take_share(struct virtio_queue *q, bool (*take)(struct virtio_queue *q), bool *waiting)
+{
+	unsigned n = 0;
+
+	do {
+		if (n++ == SHARE)
+			return false;
+		/* Looked at before `take`: what comes after it has found nothing needs kicks. */
+		*waiting = virtq_has_work(&q->vq);
+	} while (take(q));
+	return true;
+}
+
 void virtio_queue_drain(struct virtio_queue *q, bool (*take)(struct virtio_queue *q))
 {
 	bool waiting;
 
+	q->polled = false;
 	while (!q->vq.broken) {
 		virtq_kicks_off(&q->vq);
-		/* Looked at before `take`: what comes after it has found nothing needs kicks. */
-		do {
-			waiting = virtq_has_work(&q->vq);
-		} while (take(q));
+		if (!take_share(q, take, &waiting)) {
+			loop_defer_next(q->loop, &q->go_on);
+			return;
+		}
 		if (q->vq.broken || waiting)
 			return; /* `take` has no room: kicks stay off */
-		if (!virtq_kicks_on(&q->vq))
+		q->polled = loop_will_ask(q->loop);
+		if (q->polled || !virtq_kicks_on(&q->vq))
 			return;
 	}
 }
@@ -267,7 +308,8 @@ void virtio_queue_init(struct virtio_queue *q, struct virtio_dev *dev, unsigned 
 	q->kick = (struct loop_fd){.fd = -1, .ready = kicked};
 	q->work.run = work;
 	q->flush.run = flush;
-	q->poller.poll = poll_ring;
+	q->go_on.run = go_on;
+	q->poller = (struct loop_poller){.poll = poll_ring, .rest = rest_ring};
 	atomic_store_explicit(&q->call_fd, -1, memory_order_relaxed);
 }
 
@@ -282,4 +324,5 @@ void virtio_queue_done_with(struct virtio_queue *q)
 	loop_del_poller(q->loop, &q->poller);
 	loop_work_cancel(q->loop, &q->work);
 	loop_work_cancel(q->loop, &q->flush);
+	loop_work_cancel(q->loop, &q->go_on);
 }

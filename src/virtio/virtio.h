@@ -97,7 +97,9 @@ struct virtio_queue {
 	struct loop_fd kick;
 	struct loop_work work;	/* posted: what is wanted has changed */
 	struct loop_work flush; /* deferred: virtio_queue_done() was called this turn */
+	struct loop_work go_on; /* deferred: virtio_queue_drain() has not come to the end */
 	struct loop_poller poller;
+	bool polled;	      /* emptied, and the poller looks instead of the driver kicking */
 	_Atomic(int) call_fd; /* set by the transport; -1: no interrupt goes out */
 
 	/* Under the device's lock: */

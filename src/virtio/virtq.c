@@ -185,7 +185,12 @@ bool virtq_has_work(const struct virtq *vq)
 	return waits(vq, 0);
 }
 
+bool virtq_has_new(const struct virtq *vq)
+{
+	return waits(vq, vq->given_back);
+}
+
 bool virtq_kick_due(const struct virtq *vq)
 {
-	return vq->notifying && waits(vq, vq->given_back);
+	return vq->notifying && virtq_has_new(vq);
 }

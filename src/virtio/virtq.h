@@ -115,8 +115,9 @@ void virtq_kicks_off(struct virtq *vq);
 /* True when a chain waits to be popped, be it one that was given back. */
 bool virtq_has_work(const struct virtq *vq) must_check;
 
-/* For a poller that is there instead of the kick: true when kicks are on and a chain came that one
- * is due for. */
+/* For a poller that is there instead of the kick: true when a chain came after those given back;
+ * virtq_kick_due(): and kicks are on. */
+bool virtq_has_new(const struct virtq *vq) must_check;
 bool virtq_kick_due(const struct virtq *vq) must_check;
 
 #endif

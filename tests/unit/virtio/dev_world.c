@@ -81,12 +81,16 @@ static void make_device(struct dev_world *w)
 	}
 }
 
-void dev_world_init(struct dev_world *w, const struct driver_setup *setup, unsigned n_loops)
+void dev_world_init_polling(struct dev_world *w, const struct driver_setup *setup, unsigned n_loops,
+			    uint64_t poll_ns)
 {
+	const struct loop_opts opts = {.engine = LOOP_EPOLL, .poll_ns = poll_ns};
+	struct err err = {0};
+
 	*w = (struct dev_world){.transport.ops = &ops, .n_loops = n_loops, .setup = *setup};
 	guest_mem_init(&w->mem);
 	for (unsigned i = 0; i < n_loops; i++)
-		cr_assert_eq(loop_new(&w->loops[i]), 0);
+		cr_assert_eq(loop_new_with(&opts, &w->loops[i], &err), 0);
 	w->config_fd = eventfd_new();
 	for (unsigned i = 0; i < ECHO_QUEUES; i++) {
 		w->kick[i] = eventfd_new();
@@ -95,6 +99,11 @@ void dev_world_init(struct dev_world *w, const struct driver_setup *setup, unsig
 			w->requests[i][j].gpa = guest_alloc(&w->mem, 8, 8);
 	}
 	make_device(w);
+}
+
+void dev_world_init(struct dev_world *w, const struct driver_setup *setup, unsigned n_loops)
+{
+	dev_world_init_polling(w, setup, n_loops, 0);
 }
 
 static void *run_loop(void *arg)

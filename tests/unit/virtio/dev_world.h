@@ -50,6 +50,9 @@ struct dev_world {
 };
 
 void dev_world_init(struct dev_world *w, const struct driver_setup *setup, unsigned n_loops);
+/* With loops that look for work for so long before they sleep. */
+void dev_world_init_polling(struct dev_world *w, const struct driver_setup *setup, unsigned n_loops,
+			    uint64_t poll_ns);
 /* The loops' threads. */
 void dev_world_start(struct dev_world *w);
 void dev_world_stop(struct dev_world *w);

@@ -109,9 +109,12 @@ static void check(uint64_t seed, const struct driver_setup *setup, bool pauses)
 	dev_world_done(&w);
 }
 
-static void check_seeds(bool packed, bool pauses)
+/* Small: often full; large: more waits after a stop than the device takes in one turn. */
+enum { SMALL = 8, LARGE = ECHO_QUEUE_SIZE };
+
+static void check_seeds(uint16_t size, bool packed, bool pauses)
 {
-	const struct driver_setup setup = {.size = 8, .packed = packed, .event_idx = true};
+	const struct driver_setup setup = {.size = size, .packed = packed, .event_idx = true};
 	const char *seed = getenv("VMM_TEST_SEED");
 
 	if (seed)
@@ -124,20 +127,30 @@ TestSuite(virtio_stress, .timeout = 110);
 
 Test(virtio_stress, driver_alone__split)
 {
-	check_seeds(false, false);
+	check_seeds(SMALL, false, false);
 }
 
 Test(virtio_stress, driver_alone__packed)
 {
-	check_seeds(true, false);
+	check_seeds(SMALL, true, false);
 }
 
 Test(virtio_stress, paused_and_resumed__split)
 {
-	check_seeds(false, true);
+	check_seeds(SMALL, false, true);
 }
 
 Test(virtio_stress, paused_and_resumed__packed)
 {
-	check_seeds(true, true);
+	check_seeds(SMALL, true, true);
+}
+
+Test(virtio_stress, paused_and_resumed__split_large)
+{
+	check_seeds(LARGE, false, true);
+}
+
+Test(virtio_stress, paused_and_resumed__packed_large)
+{
+	check_seeds(LARGE, true, true);
 }
