@@ -82,11 +82,11 @@ struct device_ops {
 	/*
 	 * Devices with work of their own on I/O threads; NULL where there is none. start: the I/O
 	 * threads run now, the vCPUs not yet. quiesce stops fetching and waits until nothing is
-	 * under way (-ETIMEDOUT when the host's I/O doesn't come back); resume goes on from there.
-	 * Main, vCPUs parked.
+	 * under way: -ETIMEDOUT when the host's I/O doesn't come back in time; nothing is fetched
+	 * then either, and it may be asked again. resume goes on from there. Main, vCPUs parked.
 	 */
 	int (*start)(struct device *dev, struct err *err);
-	int (*quiesce)(struct device *dev, struct err *err);
+	int (*quiesce)(struct device *dev, uint64_t patience_ns, struct err *err);
 	void (*resume)(struct device *dev);
 	/* Everything that a guest can tell apart, of a quiesced device; load into one just made of
 	 * the same configuration. Inside a section that machine/ opened: state_version and

@@ -328,8 +328,9 @@ static void freeze(struct i6300esb *e, bool frozen)
 	mutex_unlock(&e->lock);
 }
 
-static int esb_quiesce(struct device *dev, struct err *err)
+static int esb_quiesce(struct device *dev, uint64_t patience_ns, struct err *err)
 {
+	(void)patience_ns;
 	(void)err;
 	freeze(esb_of(dev), true);
 	return 0;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "machine/vm_internal.h"
 
 static int refresh_size(struct boot_file *file, struct err *err)
@@ -88,6 +89,9 @@ static int clear_memory(struct vm *vm, struct err *err)
 	return vm->config->memory.prefault ? mm_ram_prefault(vm->ram, &by_ourselves, err) : 0;
 }
 
+/* Main does nothing else meanwhile. */
+#define RESET_PATIENCE_NS (500 * NS_PER_MS)
+
 static int reset_all(struct vm *vm, struct err *err)
 {
 	int r;
@@ -107,11 +111,11 @@ static int reset_all(struct vm *vm, struct err *err)
 
 int vm_reset_in_place(struct vm *vm, struct err *err)
 {
-	bool at_rest = vm->phase == VM_PAUSED;
+	bool at_rest = vm->phase == VM_PAUSED, again = vm->phase == VM_RESETTING;
 	int r;
 
 	/* What the host still does for the old guest must not end up in the new one's memory. */
-	r = at_rest ? 0 : vm_quiesce_devices(vm, err);
+	r = at_rest ? 0 : vm_quiesce_devices(vm, again ? 0 : RESET_PATIENCE_NS, err);
 	if (r < 0)
 		return r;
 	r = reset_all(vm, err);

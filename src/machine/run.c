@@ -19,6 +19,7 @@
 #define QUIET_AFTER_LINE_NS    (2 * NS_PER_S)
 /* One that prints without end is not waited for. */
 #define PATIENCE_AFTER_PVPANIC_NS (5 * NS_PER_S)
+#define RESET_AGAIN_NS		  (100 * NS_PER_MS)
 
 /* ---- on a vCPU's thread ---- */
 
@@ -147,15 +148,40 @@ static bool forget_old_boot(struct vm *vm)
 	return letter.what != MAIL_FAILED;
 }
 
+/* The old guest stands still; stopping and the control socket work as ever. */
+static void reset_later(struct vm *vm, const char *by)
+{
+	if (vm->phase != VM_RESETTING)
+		log_warn("%s; the guest is reset when they have", vm->run_err.msg);
+	vm->run_err = (struct err){0};
+	vm->phase = VM_RESETTING;
+	vm->reset_by = by;
+	loop_timer_arm(vm->loop, &vm->reset_again, RESET_AGAIN_NS);
+}
+
+static void on_reset_again(struct loop_timer *timer)
+{
+	struct vm *vm = container_of(timer, struct vm, reset_again);
+
+	(void)vm_restart(vm, vm->reset_by);
+}
+
 bool vm_restart(struct vm *vm, const char *by)
 {
+	int r;
+
 	if (!forget_old_boot(vm))
 		return false;
-	if (vm_reset_in_place(vm, &vm->run_err) < 0) {
+	r = vm_reset_in_place(vm, &vm->run_err);
+	if (r == -ETIMEDOUT) {
+		reset_later(vm, by);
+		return true;
+	}
+	if (r < 0) {
 		vm_end(vm, END_VMM_ERROR);
 		return false;
 	}
-	if (vm->phase == VM_HELD)
+	if (vm->phase == VM_HELD || vm->phase == VM_RESETTING)
 		vm->phase = VM_RUNNING;
 	vm->resets++;
 	log_info("the guest was reset; this was reset number %u", vm->resets);
@@ -314,7 +340,7 @@ static void on_watchdog(struct loop_work *work)
 	enum watchdog_action action = vm->watchdog_action;
 	struct err err = {0};
 
-	if (vm->phase == VM_ENDED)
+	if (vm->phase == VM_RESETTING || vm->phase == VM_ENDED)
 		return;
 	log_warn("the guest's watchdog has expired; action: %s", names[action]);
 	vm_emit(vm, &(struct vm_event){.name = "watchdog",
@@ -336,6 +362,7 @@ void vm_run_init(struct vm *vm)
 	vm->mail.run = on_mail;
 	vm->panic.run = on_panic_work;
 	vm->quiet.fired = on_quiet;
+	vm->reset_again.fired = on_reset_again;
 	vm->outcome.guest_exit = -1;
 }
 

@@ -20,6 +20,8 @@
 #include "machine/vm_internal.h"
 
 #define TIMEOUT_GRACE_NS (2 * NS_PER_S)
+/* Longer than a disk takes that is well, and less than clients wait for an answer (5 s). */
+#define PAUSE_PATIENCE_NS (4 * NS_PER_S)
 
 /* For a phase in which something can't be done: what, and why not. */
 static int busy(enum vm_phase phase, const char *what, struct err *err)
@@ -28,6 +30,8 @@ static int busy(enum vm_phase phase, const char *what, struct err *err)
 		[VM_RUNNING] = "it is running",
 		[VM_PAUSED] = "it is paused",
 		[VM_STOPPING] = "it is stopping; the guest was told to power off",
+		[VM_RESETTING] = "it is being reset, and waits for the host to end a device's "
+				 "requests; see its log",
 		[VM_HELD] = "the guest panicked and is held (--on-panic wait); reset or end it",
 		[VM_ENDED] = "it has ended",
 	};
@@ -47,8 +51,9 @@ int vm_pause(struct vm *vm, struct err *err)
 		return busy(vm->phase, "paused", err);
 	/* What a vCPU asked for on its way is in the mailbox, whose work is posted. */
 	vcpus_pause(&vm->vcpus);
-	r = vm_quiesce_devices(vm, err);
+	r = vm_quiesce_devices(vm, PAUSE_PATIENCE_NS, err);
 	if (r < 0) {
+		vm_resume_devices(vm);
 		vm_run_on(vm);
 		return r;
 	}
@@ -191,6 +196,8 @@ int vm_reset(struct vm *vm, struct err *err)
 		vm_run_on(vm);
 		return busy(VM_STOPPING, "reset", err);
 	}
+	if (vm->phase == VM_RESETTING)
+		return 0;
 	if (!vm_restart(vm, "api"))
 		return err_set(err, -EIO, "the VM could not be reset and has ended: %s",
 			       vm->run_err.msg);
@@ -214,7 +221,7 @@ int vm_nmi(struct vm *vm, struct err *err)
 {
 	int r;
 
-	if (vm->phase == VM_HELD || vm->phase == VM_ENDED)
+	if (vm->phase == VM_HELD || vm->phase == VM_RESETTING || vm->phase == VM_ENDED)
 		return busy(vm->phase, "interrupted", err);
 	vcpus_pause(&vm->vcpus);
 	r = nmi_to_all(vm);

@@ -13,8 +13,8 @@ struct loop *vm_loop(struct vm *vm)
 const char *vm_state(const struct vm *vm)
 {
 	static const char *const names[] = {
-		[VM_RUNNING] = "running", [VM_PAUSED] = "paused", [VM_STOPPING] = "stopping",
-		[VM_HELD] = "panicked",	  [VM_ENDED] = "ended",
+		[VM_RUNNING] = "running",     [VM_PAUSED] = "paused", [VM_STOPPING] = "stopping",
+		[VM_RESETTING] = "resetting", [VM_HELD] = "panicked", [VM_ENDED] = "ended",
 	};
 
 	return names[vm->phase];

@@ -29,9 +29,10 @@ enum { VM_MAX_DEVICES = 48, VM_MAX_SLOTS = 31 };
 
 enum vm_phase {
 	VM_RUNNING,
-	VM_PAUSED,   /* by the user: parked until resumed */
-	VM_STOPPING, /* the power button was pressed; a deadline runs */
-	VM_HELD,     /* panicked with --on-panic wait: parked for inspection */
+	VM_PAUSED,    /* by the user: parked until resumed */
+	VM_STOPPING,  /* the power button was pressed; a deadline runs */
+	VM_RESETTING, /* as soon as the host has ended the old guest's requests */
+	VM_HELD,      /* panicked with --on-panic wait: parked for inspection */
 	VM_ENDED,
 };
 
@@ -76,9 +77,11 @@ struct vm {
 	struct loop_work watchdog;
 	enum watchdog_action watchdog_action; /* of that */
 	struct mailbox mailbox;
-	struct loop_timer timeout; /* --timeout */
-	struct loop_timer grace;   /* after the power button */
-	struct loop_timer quiet;   /* a panicked guest's console has been silent */
+	struct loop_timer timeout;     /* --timeout */
+	struct loop_timer grace;       /* after the power button */
+	struct loop_timer reset_again; /* VM_RESETTING */
+	const char *reset_by;
+	struct loop_timer quiet; /* a panicked guest's console has been silent */
 	struct chr_keys keys;
 
 	enum vm_phase phase;
@@ -132,8 +135,9 @@ int vm_add_virtio_devices(struct vm *vm, struct err *err) must_check;
 /* helpers.c: the programs of vm->res are watched from now on; there may be none. */
 int vm_add_helpers(struct vm *vm, struct err *err) must_check;
 
-/* quiesce.c: devices come to rest, vCPUs parked, and go on. When one can't, all go on. */
-int vm_quiesce_devices(struct vm *vm, struct err *err) must_check;
+/* quiesce.c: devices come to rest, vCPUs parked, and go on. -ETIMEDOUT with the device's name: one
+ * did not, and vm_resume_devices() is to be called in the end all the same. */
+int vm_quiesce_devices(struct vm *vm, uint64_t patience_ns, struct err *err) must_check;
 void vm_resume_devices(struct vm *vm);
 
 /* devices.c: in the slot behind those of the virtio devices. */
@@ -141,7 +145,8 @@ int vm_add_watchdog(struct vm *vm, struct err *err) must_check;
 
 /* reset.c: kernel, initrd and tables into memory, and the boot vCPU to their entry. */
 int vm_load_guest(struct vm *vm, struct err *err) must_check;
-/* The machine into its power-on state, guest loaded anew. All vCPUs parked. */
+/* The machine into its power-on state, guest loaded anew. All vCPUs parked. -ETIMEDOUT: a device's
+ * requests to the host have not come back; nothing is reset, to be called again. */
 int vm_reset_in_place(struct vm *vm, struct err *err) must_check;
 
 /* run.c: what the guest asks for, and the end of the run. */

@@ -32,18 +32,17 @@ void virtio_device_reset(struct device *device)
 		dev->transport->ops->reset(dev->transport);
 }
 
-int virtio_device_quiesce(struct device *device, struct err *err)
+int virtio_device_quiesce(struct device *device, uint64_t patience_ns, struct err *err)
 {
 	struct virtio_dev *dev = virtio_of(device);
 	int r;
 
 	virtio_dev_hold(dev, VIRTIO_HOLD_PAUSE, true);
 	mutex_lock(&dev->lock);
-	r = virtio_dev_await_idle(dev, QUIESCE_PATIENCE_NS);
+	r = virtio_dev_await_idle(dev, patience_ns);
 	mutex_unlock(&dev->lock);
 	if (r == 0)
 		return 0;
-	virtio_device_resume(device);
 	return err_set(err, r, "%s: requests to the host do not come back", device->id);
 }
 

@@ -200,7 +200,7 @@ void virtio_dev_done(struct virtio_dev *dev);
 	.state_version = 1, VIRTIO_DEVICE_STATS
 #define VIRTIO_DEVICE_STATS .kind_stats = virtio_device_stats, .n_kind_stats = VIRTIO_N_DEVICE_STATS
 void virtio_device_reset(struct device *dev);
-int virtio_device_quiesce(struct device *dev, struct err *err);
+int virtio_device_quiesce(struct device *dev, uint64_t patience_ns, struct err *err);
 void virtio_device_resume(struct device *dev);
 void virtio_device_save(struct device *dev, struct state_writer *w);
 void virtio_device_load(struct device *dev, struct state_reader *r);

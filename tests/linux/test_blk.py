@@ -269,6 +269,10 @@ class Flakey:
         self.dm('load', self.name, '--table', f'0 {self.sectors} {table}')
         self.dm('resume', self.name)
 
+    def stall(self):
+        """From now on requests neither end nor fail, until work() or fail()."""
+        self.dm('suspend', '--noflush', '--nolockfs', self.name)
+
     def fail(self):
         self.switch(f'flakey {self.loop} 0 0 3600')
 
@@ -330,6 +334,44 @@ class Faults(ShellTest):
         self.look_at('disk2', errors)
         flakey.work()
         self.guest.sh(f'{read} && {write}')
+
+
+class Stalled(ShellTest):
+    """A disk of the host's that answers nothing: what waits for it is the device alone."""
+
+    def setUp(self):
+        if os.geteuid() != 0:
+            self.skipTest('only root can make block devices')
+
+    def prepare(self):
+        place = self.keep(scratch_directory())
+        type(self).disk = self.keep(Flakey(image(f'{place}/backing', 64 * MIB, pattern(MIB))))
+
+    def boot(self):
+        return Shell('-d', type(self).disk.path, '--on-reboot', 'restart', modules=MODULES, with_programs=False)
+
+    def state(self):
+        return self.guest.ctl('status').split()[1]
+
+    def test_reset_waits_for_requests_and_pause_gives_up(self):
+        guest, disk = self.guest, type(self).disk
+        before = guest.stats('disk0')['chains']
+        disk.stall()
+        try:
+            guest.start('dd if=/dev/vda of=/dev/null bs=64k skip=512 count=1 iflag=direct')
+            vmmtest.wait_until(lambda: guest.stats('disk0')['chains'] > before, 'a request')
+            self.assertIn('disk0: requests to the host do not come back', guest.ctl('pause', rc=125))
+            self.assertEqual(self.state(), 'running')
+            guest.ctl('reset')
+            self.assertEqual(self.state(), 'resetting')
+            self.assertIn('it is being reset', guest.ctl('pause', rc=125))
+            guest.ctl('reset')
+            self.assertEqual(self.state(), 'resetting')
+        finally:
+            disk.work()
+        guest.vm.wait_for('[shell]')
+        self.assertEqual(self.state(), 'running')
+        self.assertEqual(guest.sh('head -c 1048576 /dev/vda | md5sum').split()[0], md5(pattern(MIB)))
 
 
 class Matrix(LinuxTest):

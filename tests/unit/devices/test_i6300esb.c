@@ -302,7 +302,7 @@ static void quiesce(void)
 {
 	struct err err = {0};
 
-	cr_assert_eq(dev->ops->quiesce(dev, &err), 0);
+	cr_assert_eq(dev->ops->quiesce(dev, 10 * NS_PER_S, &err), 0);
 }
 
 /* How much time is left, of a paused one. */

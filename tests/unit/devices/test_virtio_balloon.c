@@ -490,7 +490,7 @@ Test(virtio_balloon, paused_and_resumed__it_goes_on)
 	vdev_up(&w, ALL);
 	lend(MIB(7));
 	for (unsigned i = 0; i < 20; i++) {
-		cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, &err), 0);
+		cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0);
 		w.dev->dev.ops->resume(&w.dev->dev);
 		give(Q_INFLATE, (uint32_t[]){(uint32_t)(touched(1) / PAGE)}, 1);
 	}
@@ -505,7 +505,7 @@ Test(virtio_balloon, spoilt_state__is_refused_or_survived)
 
 	begin(0, 0);
 	vdev_up(&w, ALL);
-	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, &err), 0);
+	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0);
 	saved_take(&saved, &w.dev->dev);
 	saved_check_lengths(&saved, &w.dev->dev);
 	saved_check_bytes(&saved, &w.dev->dev, NULL);

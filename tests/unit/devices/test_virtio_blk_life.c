@@ -195,7 +195,8 @@ static void stop_with_throttled(bool reset)
 	if (reset) {
 		vdev_reset(&w);
 	} else {
-		cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, &err), 0, "%s", err.msg);
+		cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0, "%s",
+			     err.msg);
 		cr_assert(driver_has_used(&w.q[0].dq));
 	}
 	cr_assert_lt(clock_now_ns() - start, 5 * NS_PER_S);
@@ -334,7 +335,7 @@ static void saved_world(struct saved *saved)
 	vdev_take(&w, vblk_make(vblk_open_fake(), 2));
 	vdev_up(&w, ALL);
 	vdev_write_config(&w, WCE_AT, 1, 0);
-	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, &err), 0);
+	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0);
 	saved_take(saved, &w.dev->dev);
 }
 

@@ -697,7 +697,7 @@ Test(console, pause_keeps_what_waits)
 	port_up(1, true);
 	fd = client_of(1);
 	(void)expect_control(1, VIRTIO_CONSOLE_PORT_OPEN, 1, 0);
-	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, &err), 0, "%s", err.msg);
+	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0, "%s", err.msg);
 	host_writes(fd, "meanwhile");
 	guest_expects_nothing(1);
 	close(fd);
@@ -750,7 +750,7 @@ Test(console, state_that_cannot_be_is_refused)
 	struct err err = {0};
 
 	begin(0);
-	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, &err), 0, "%s", err.msg);
+	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0, "%s", err.msg);
 	saved_take(&saved, &w.dev->dev);
 	cr_assert_eq(saved_load(&saved, &w.dev->dev, &err), 0, "%s", err.msg);
 	saved_check_lengths(&saved, &w.dev->dev);

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/endian.h"
 #include "devices/virtio_mem.h"
 #include "mm/ram.h"
@@ -307,7 +308,7 @@ Test(virtio_mem, spoilt_state__is_refused_or_survived)
 	struct err err = {0};
 
 	begin(0);
-	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, &err), 0);
+	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0);
 	saved_take(&saved, &w.dev->dev);
 	saved_check_lengths(&saved, &w.dev->dev);
 	saved_check_bytes(&saved, &w.dev->dev, NULL);

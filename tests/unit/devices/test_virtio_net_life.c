@@ -379,7 +379,8 @@ Test(virtio_net_life, command_that_a_pause_interrupts_is_done_after_it)
 		virtio_dev_hold(vnw.dev, VIRTIO_HOLD_PAUSE, true);
 		vdev_settle(&vnw);
 		vnet_unblock_second();
-		cr_assert_eq(vnw.dev->dev.ops->quiesce(&vnw.dev->dev, &err), 0, "%s", err.msg);
+		cr_assert_eq(vnw.dev->dev.ops->quiesce(&vnw.dev->dev, 10 * NS_PER_S, &err), 0, "%s",
+			     err.msg);
 		at = &vnw.dev->queues[6].vq.at;
 		cr_assert_eq(at->avail, at->used, "it is back in the ring");
 		vnw.dev->dev.ops->resume(&vnw.dev->dev);
@@ -592,7 +593,7 @@ Test(virtio_net_life, quiet_device_has_given_its_buffers_back)
 			host_send(0, 60, (uint8_t)i);
 			cr_assert_eq(vnet_receive(VNET_RX), i);
 		}
-		cr_assert_eq(ops->quiesce(&vnw.dev->dev, &err), 0);
+		cr_assert_eq(ops->quiesce(&vnw.dev->dev, 10 * NS_PER_S, &err), 0);
 		cr_assert_eq(q->vq.at.avail, q->vq.at.used);
 		cr_assert_eq(q->vq.at.used, 3);
 		host_send(0, 60, 9);
@@ -698,7 +699,7 @@ static void take_state(struct saved *saved, const struct vnet_options *options)
 	struct err err = {0};
 
 	vnet_begin(0, options);
-	cr_assert_eq(vnw.dev->dev.ops->quiesce(&vnw.dev->dev, &err), 0);
+	cr_assert_eq(vnw.dev->dev.ops->quiesce(&vnw.dev->dev, 10 * NS_PER_S, &err), 0);
 	saved_take(saved, &vnw.dev->dev);
 	vnet_end();
 }

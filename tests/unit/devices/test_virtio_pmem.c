@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/endian.h"
 #include "base/fd.h"
 #include "devices/virtio_pmem.h"
@@ -257,7 +258,7 @@ Test(virtio_pmem, spoilt_state__is_refused_or_survived)
 	struct err err = {0};
 
 	begin(0, a_file(), false);
-	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, &err), 0);
+	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0);
 	saved_take(&saved, &w.dev->dev);
 	saved_check_lengths(&saved, &w.dev->dev);
 	saved_check_bytes(&saved, &w.dev->dev, NULL);

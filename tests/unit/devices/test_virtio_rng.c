@@ -151,7 +151,7 @@ Test(rng, pause_and_restore_in_the_middle_of_a_wait)
 		cr_assert_eq(driver_add(&w.q[0].dq, &seg, 0, 1, NULL), 0);
 	vdev_publish(&w, 0);
 	cr_assert_eq(vdev_await_used(&w, 0), 60000);
-	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, &err), 0, "%s", err.msg);
+	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0, "%s", err.msg);
 	w.dev->dev.ops->resume(&w.dev->dev);
 	cr_assert_eq(vdev_await_used(&w, 0), 60000);
 	vdev_replace(&w, make);

@@ -399,7 +399,8 @@ static void pause_and_resume(void)
 {
 	struct err err = {0};
 
-	cr_assert_eq(vsw.dev->dev.ops->quiesce(&vsw.dev->dev, &err), 0, "%s", err.msg);
+	cr_assert_eq(vsw.dev->dev.ops->quiesce(&vsw.dev->dev, 10 * NS_PER_S, &err), 0, "%s",
+		     err.msg);
 	expect_idle();
 	vsw.dev->dev.ops->resume(&vsw.dev->dev);
 }
@@ -411,7 +412,8 @@ Test(vsock_flow, pause_keeps_connections_and_lets_nobody_spin)
 	struct err err = {0};
 	struct vsock_packet p;
 
-	cr_assert_eq(vsw.dev->dev.ops->quiesce(&vsw.dev->dev, &err), 0, "%s", err.msg);
+	cr_assert_eq(vsw.dev->dev.ops->quiesce(&vsw.dev->dev, 10 * NS_PER_S, &err), 0, "%s",
+		     err.msg);
 	host_write(fd, "while it slept", 14);
 	fd2 = host_connect();
 	host_write(fd2, "CONNECT 53\n", 11);
@@ -547,7 +549,8 @@ Test(vsock_flow, packet_that_was_in_the_ring_at_the_save_is_taken_by_the_next_de
 
 	vsock_packet_encode(&p, bytes);
 	seg.gpa = vdev_bytes(&vsw, bytes, VSOCK_HEADER_LEN);
-	cr_assert_eq(vsw.dev->dev.ops->quiesce(&vsw.dev->dev, &err), 0, "%s", err.msg);
+	cr_assert_eq(vsw.dev->dev.ops->quiesce(&vsw.dev->dev, 10 * NS_PER_S, &err), 0, "%s",
+		     err.msg);
 	cr_assert_eq(driver_add(&vsw.q[VSOCK_Q_TX].dq, &seg, 1, 0, NULL), 0);
 	(void)driver_publish(&vsw.q[VSOCK_Q_TX].dq); /* and the kick is lost */
 	vdev_replace(&vsw, vsock_make);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/endian.h"
 #include "base/fd.h"
 #include "tests/unit/event/engine.h"
@@ -157,7 +158,7 @@ void vdev_replace(struct vdev_world *w, struct virtio_dev *(*make)(void))
 	struct err err = {0};
 	struct saved saved;
 
-	cr_assert_eq(w->dev->dev.ops->quiesce(&w->dev->dev, &err), 0, "%s", err.msg);
+	cr_assert_eq(w->dev->dev.ops->quiesce(&w->dev->dev, 10 * NS_PER_S, &err), 0, "%s", err.msg);
 	saved_take(&saved, &w->dev->dev);
 	stop_thread(w);
 	device_free(&w->dev->dev);

@@ -6,6 +6,7 @@
 #include <linux/virtio_mmio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "tests/unit/saved.h"
 
 enum { QUEUE_RESET = 0xc0, RUNNING = 15 };
@@ -314,7 +315,7 @@ Test(virtio_mmio, state__goes_on_in_another_device)
 	cr_assert(fake_edge_await(&w.wires.edge[0]));
 	mmio_set(&w, VIRTIO_MMIO_QUEUE_SEL, 2);
 	mmio_set(&w, VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
-	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, &err), 0);
+	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0);
 	saved_take(&saved, &w.dev->dev);
 	cr_assert_eq(saved_load(&saved, &other.dev->dev, &err), 0, "%s", err.msg);
 	cr_assert_eq(mmio_get(&other, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_VRING);

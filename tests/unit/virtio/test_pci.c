@@ -7,6 +7,7 @@
 #include <linux/pci_regs.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "tests/unit/saved.h"
 
@@ -499,7 +500,7 @@ static void save_it(void)
 {
 	struct err err = {0};
 
-	cr_assert_eq(g.dev->dev.ops->quiesce(&g.dev->dev, &err), 0);
+	cr_assert_eq(g.dev->dev.ops->quiesce(&g.dev->dev, 10 * NS_PER_S, &err), 0);
 	saved_take(&saved, &g.dev->dev);
 }
 

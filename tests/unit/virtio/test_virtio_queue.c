@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/clock.h"
 #include "base/fd.h"
 
 static struct dev_world w;
@@ -308,7 +309,7 @@ Test(virtio_queue, hold__of_two_kinds_ends_with_the_second)
 	struct err err = {0};
 
 	dev_up(&w);
-	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, &err), 0);
+	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0);
 	virtio_dev_hold(w.dev, VIRTIO_HOLD_BUS, true);
 	cr_assert(dev_request(&w, 0));
 	w.dev->dev.ops->resume(&w.dev->dev);
@@ -350,7 +351,7 @@ static void *quiesce(void *arg)
 {
 	struct err err = {0};
 
-	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, &err), 0, "%s", err.msg);
+	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0, "%s", err.msg);
 	return arg;
 }
 
@@ -418,7 +419,7 @@ Test(virtio_queue, rings_outside_of_memory__survive_holds)
 	dev_status(&w, DEV_UP);
 	dev_await(w.config_fd, "the need for a reset");
 	for (unsigned i = 0; i < 3; i++) {
-		cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, &err), 0);
+		cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0);
 		w.dev->dev.ops->resume(&w.dev->dev);
 		eventfd_kick(w.kick[0]);
 		dev_settle(&w);
@@ -475,7 +476,7 @@ Test(virtio_queue, broken_queue__stays_so_over_a_hold)
 
 	dev_up(&w);
 	break_queue(0);
-	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, &err), 0);
+	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0);
 	w.dev->dev.ops->resume(&w.dev->dev);
 	dev_settle(&w);
 	cr_assert_eq(dev_stat(&w, "guest_errors"), 1);
@@ -531,7 +532,8 @@ Test(virtio_queue_loops, queues_of_the_callers_own_loop__come_to_rest_and_start_
 
 	dev_world_init(&w, &split, 1);
 	dev_up(&w);
-	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, &err), 0, "no thread runs the loop");
+	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0,
+		     "no thread runs the loop");
 	cr_assert_not(w.dev->queues[0].live);
 	w.dev->dev.ops->resume(&w.dev->dev);
 	w.dev->dev.ops->reset(&w.dev->dev);
@@ -544,7 +546,8 @@ Test(virtio_queue_loops, queues_of_the_callers_own_loop__come_to_rest_and_start_
 	dev_world_start(&w);
 	dev_works(&w);
 	dev_world_stop(&w);
-	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, &err), 0, "it runs no more");
+	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0,
+		     "it runs no more");
 	cr_assert_eq(atomic_load(&w.echo->stops), ECHO_QUEUES);
 }
 

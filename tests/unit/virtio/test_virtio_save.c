@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "tests/unit/saved.h"
 
@@ -39,7 +40,7 @@ static void quiesce_and_save(void)
 {
 	struct err err = {0};
 
-	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, &err), 0, "%s", err.msg);
+	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0, "%s", err.msg);
 	saved_take(&saved, &w.dev->dev);
 }
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/checked.h"
+#include "base/clock.h"
 
 enum { STEPS = 10000, SEEDS = 4 };
 
@@ -33,7 +34,8 @@ static void *run_main(void *arg)
 	while (!atomic_load(&over)) {
 		if (roll(&dice, 4) == 0)
 			virtio_dev_set_config(w.dev, 0, "abc", 3);
-		cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, &err), 0, "%s", err.msg);
+		cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0, "%s",
+			     err.msg);
 		for (unsigned i = 0; i < ECHO_QUEUES; i++)
 			cr_assert_not(w.dev->queues[i].live);
 		w.dev->dev.ops->resume(&w.dev->dev);
