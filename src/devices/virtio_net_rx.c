@@ -29,8 +29,9 @@ enum {
 	FLAGS_AT = offsetof(struct virtio_net_hdr_v1, flags),
 };
 
-/* A guest that makes no buffers for so long loses the frame, instead of all that would follow. */
-#define HOLD_NS (100 * NS_PER_MS)
+/* A guest that makes no buffers for so long loses the frame, instead of all that would follow.
+ * Linux, out of memory, tries again after half a second. */
+#define HOLD_NS (1 * NS_PER_S)
 
 /* ---- buffers ---- */
 
