@@ -6,14 +6,11 @@
 #include "rt/apic.h"
 #include "rt/args.h"
 #include "rt/io.h"
+#include "rt/pci.h"
 
 enum {
 	/* PCI configuration space */
-	PCI_ID = 0x00,
-	PCI_COMMAND = 0x04,
-	PCI_BAR0 = 0x10,
 	PCI_CAPABILITIES = 0x34,
-	COMMAND_MEMORY_AND_MASTER = 6,
 	CAP_VENDOR = 0x09,
 	CAP_MSIX = 0x11,
 	MSIX_ENABLE = 1u << 31, /* in the dword at the capability */
@@ -83,42 +80,11 @@ static void write8(uintptr_t at, uint8_t value)
 	__asm__ volatile("movb %0, (%1)" : : "q"(value), "r"(at) : "memory");
 }
 
-/* ---- finding: PCI by ports, so that no table is needed ---- */
-
-static uint32_t pci_read(unsigned slot, unsigned reg)
-{
-	outl(VMM_PCI_ADDR_PORT, 0x80000000 | slot << 11 | (reg & 0xfc));
-	return inl(VMM_PCI_DATA_PORT);
-}
-
-static void pci_write(unsigned slot, unsigned reg, uint32_t value)
-{
-	outl(VMM_PCI_ADDR_PORT, 0x80000000 | slot << 11 | (reg & 0xfc));
-	outl(VMM_PCI_DATA_PORT, value);
-}
-
-static uint8_t pci_read8(unsigned slot, unsigned reg)
-{
-	return (uint8_t)(pci_read(slot, reg) >> (reg % 4 * 8));
-}
-
-/* The BAR's address; one that nobody has placed gets a place. */
-static uintptr_t bar_address(unsigned slot, unsigned bar)
-{
-	enum { FIRST_PLACE = 0xd8000000u, STEP = 0x100000 };
-	unsigned reg = PCI_BAR0 + bar * 4;
-	uint32_t low = pci_read(slot, reg);
-
-	if ((low & ~0xfu) == 0 && (low & 4 ? pci_read(slot, reg + 4) : 0) == 0) {
-		pci_write(slot, reg, FIRST_PLACE + (slot * 6 + bar) * STEP);
-		low = pci_read(slot, reg);
-	}
-	return (low & ~0xfu) | (low & 4 ? (uint64_t)pci_read(slot, reg + 4) << 32 : 0);
-}
+/* ---- finding ---- */
 
 static void take_vendor_capability(struct vdev *dev, unsigned slot, unsigned cap)
 {
-	uintptr_t at = bar_address(slot, pci_read8(slot, cap + 4)) + pci_read(slot, cap + 8);
+	uintptr_t at = pci_bar_address(slot, pci_read8(slot, cap + 4)) + pci_read(slot, cap + 8);
 
 	switch (pci_read8(slot, cap + 3)) {
 	case 1:
@@ -150,7 +116,7 @@ static void take_capabilities(struct vdev *dev, unsigned slot)
 		if (id != CAP_MSIX)
 			continue;
 		table = pci_read(slot, cap + 4);
-		dev->msix = bar_address(slot, table & 7) + (table & ~7u);
+		dev->msix = pci_bar_address(slot, table & 7) + (table & ~7u);
 		dev->msix_at = slot << 11 | cap;
 	}
 }
@@ -158,13 +124,12 @@ static void take_capabilities(struct vdev *dev, unsigned slot)
 static bool find_pci(unsigned type, unsigned nth, struct vdev *ret)
 {
 	for (unsigned slot = 1; slot < 32; slot++) {
-		if (pci_read(slot, PCI_ID) != ((VIRTIO_DEVICE + type) << 16 | VIRTIO_VENDOR) ||
+		if (pci_read(slot, 0) != ((VIRTIO_DEVICE + type) << 16 | VIRTIO_VENDOR) ||
 		    nth-- > 0)
 			continue;
 		*ret = (struct vdev){0};
 		take_capabilities(ret, slot);
-		pci_write(slot, PCI_COMMAND,
-			  pci_read(slot, PCI_COMMAND) | COMMAND_MEMORY_AND_MASTER);
+		pci_enable(slot);
 		return ret->common && ret->notify;
 	}
 	return false;
