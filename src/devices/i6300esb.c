@@ -52,6 +52,9 @@ enum {
 	FAST_CYCLES = 1 << 5,
 };
 
+/* Whatever the guest sets: else it could keep main busy with nothing but its end. */
+#define SHORTEST_STAGE_NS NS_PER_MS
+
 /* How much of the sequence that comes before each write to a protected register was seen. */
 enum unlock { UNLOCK_NONE, UNLOCK_HALF, UNLOCK_DONE };
 enum stage { STAGE_STOPPED, STAGE_FIRST, STAGE_SECOND };
@@ -89,8 +92,9 @@ static struct i6300esb *esb_of(struct device *dev)
 static uint64_t stage_ns(const struct i6300esb *e, enum stage stage) REQUIRES(e->lock)
 {
 	uint64_t ticks = (uint64_t)e->preload[stage - STAGE_FIRST] + 1;
+	uint64_t cycles = ticks * (e->config & CONFIG_FAST ? FAST_CYCLES : SLOW_CYCLES);
 
-	return ticks * (e->config & CONFIG_FAST ? FAST_CYCLES : SLOW_CYCLES) * 1000 / 33;
+	return MAX(cycles * 1000 / 33, SHORTEST_STAGE_NS);
 }
 
 static void begin_stage(struct i6300esb *e, enum stage stage) REQUIRES(e->lock)

@@ -260,6 +260,18 @@ Test(i6300esb, free_run__it_goes_on_by_itself)
 	await_requests(3);
 }
 
+Test(i6300esb, timers_of_nothing__do_not_keep_main_busy)
+{
+	uint64_t start = clock_now_ns();
+
+	config(FAST);
+	set_timers(0, 0);
+	lock(ENABLE | FREE_RUN);
+	await_requests(5);
+	world_run_for(20 * NS_PER_MS);
+	cr_assert_leq(run.requests, (clock_now_ns() - start) / (2 * NS_PER_MS));
+}
+
 Test(i6300esb, without_output__it_only_counts)
 {
 	unsigned times = 1;
