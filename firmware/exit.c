@@ -12,6 +12,7 @@
 #include "rt/io.h"
 #include "rt/print.h"
 #include "rt/serial.h"
+#include "rt/watchdog.h"
 #include "rt/ways.h"
 
 /* Its own line of the image: 1 after each start shows that a restart loads the image anew. */
@@ -27,6 +28,7 @@ static void way_exit(void)
 static void way_halt(void)
 {
 	print("ready\n");
+	watchdog_arm();
 	cpu_halt_forever();
 }
 
@@ -67,6 +69,7 @@ static void way_panic_silent(void)
 static void way_panic_spin(void)
 {
 	say_panic();
+	watchdog_arm();
 	for (;;)
 		cpu_pause();
 }
@@ -74,6 +77,7 @@ static void way_panic_spin(void)
 static void way_pvpanic(void)
 {
 	print("pvpanic events %x\n", inb(VMM_PVPANIC_PORT));
+	watchdog_arm();
 	outb(VMM_PVPANIC_PORT, VMM_PVPANIC_PANICKED);
 	cpu_halt_forever();
 }
@@ -161,6 +165,7 @@ static void way_wait_button(void)
 static void way_ignore_button(void)
 {
 	enable_button();
+	watchdog_arm();
 	for (;;)
 		irq_wait();
 }

@@ -197,15 +197,15 @@ static bool panic_seen(struct vm *vm)
 	return vm->pvpanic_ns || console_watch_panic_seen(&vm->watch);
 }
 
-static void guest_reset(struct vm *vm)
+static void reset_or_end(struct vm *vm, const char *by, enum end_reason reason)
 {
 	if (panic_seen(vm))
 		guest_panicked(vm);
 	else if (vm->config->on_reboot == CONFIG_REBOOT_RESTART &&
 		 (vm->phase == VM_RUNNING || vm->phase == VM_PAUSED))
-		(void)vm_restart(vm, "guest");
+		(void)vm_restart(vm, by);
 	else
-		vm_end(vm, END_REBOOT);
+		vm_end(vm, reason);
 }
 
 static void guest_triple_fault(struct vm *vm)
@@ -251,7 +251,7 @@ void vm_read_mail(struct vm *vm)
 		guest_triple_fault(vm);
 		break;
 	case MAIL_RESET:
-		guest_reset(vm);
+		reset_or_end(vm, "guest", END_REBOOT);
 		break;
 	}
 }
@@ -327,7 +327,8 @@ static void on_quiet(struct loop_timer *timer)
 		guest_panicked(vm);
 }
 
-/* Of the timer that found out nothing is left on the stack: the device may be reset. */
+/* Of the timer that found out nothing is left on the stack: the device may be reset. A guest that
+ * is held feeds nothing, and is kept for a look. */
 static void on_watchdog(struct loop_work *work)
 {
 	static const char *const names[] = {
@@ -340,14 +341,14 @@ static void on_watchdog(struct loop_work *work)
 	enum watchdog_action action = vm->watchdog_action;
 	struct err err = {0};
 
-	if (vm->phase == VM_RESETTING || vm->phase == VM_ENDED)
+	if (vm->phase == VM_RESETTING || vm->phase == VM_HELD || vm->phase == VM_ENDED)
 		return;
-	log_warn("the guest's watchdog has expired; action: %s", names[action]);
+	log_guest("its watchdog has expired; action: %s", names[action]);
 	vm_emit(vm, &(struct vm_event){.name = "watchdog",
 				       .fields = {{.key = "action", .text = names[action]}}});
-	if (action == WATCHDOG_RESET && vm->config->on_reboot == CONFIG_REBOOT_RESTART)
-		(void)vm_restart(vm, "watchdog");
-	else if (action == WATCHDOG_RESET || action == WATCHDOG_POWEROFF)
+	if (action == WATCHDOG_RESET)
+		reset_or_end(vm, "watchdog", END_WATCHDOG);
+	else if (action == WATCHDOG_POWEROFF)
 		vm_end(vm, END_WATCHDOG);
 	else if (action == WATCHDOG_PAUSE && vm_pause(vm, &err) < 0)
 		log_warn("the watchdog could not pause the VM: %s", err.msg);
