@@ -39,14 +39,15 @@ if 'LAB' in os.environ:
 
 
 @functools.cache
-def kernels():
-    listing = subprocess.run([REPO / 'tools/guest-kernel'], check=True, stdout=subprocess.PIPE, text=True).stdout
+def kernels(flavour):
+    listing = subprocess.run([REPO / 'tools/guest-kernel', '--flavour', flavour], check=True, stdout=subprocess.PIPE,
+                             text=True).stdout
     return dict(line.split(' ', 1) for line in listing.splitlines())
 
 
-def kernel(kind):
+def kernel(kind, flavour='cloud'):
     """Of Debian's kernel: the path of 'bzImage', 'vmlinux' or 'modules', or its 'version'."""
-    return kernels()[kind]
+    return kernels(flavour)[kind]
 
 
 @functools.cache
@@ -56,8 +57,8 @@ def programs():
 
 
 @functools.cache
-def base(modules):
-    """The archive that is the same for all guests with these modules."""
+def base(modules, flavour='cloud'):
+    """The archive that is the same for all guests with these modules of that kernel."""
     initramfs = Initramfs()
     for path in ('/dev', '/proc', '/sys', '/tmp', '/root', '/run', '/mnt', '/programs'):
         initramfs.directory(path)
@@ -65,7 +66,7 @@ def base(modules):
     initramfs.copy(REPO / 'tests/linux/guest-init', '/init', executable=True)
     initramfs.copy(f'{vmmtest.GUESTS}/vmm-exit', '/bin/vmm-exit', executable=True)
     initramfs.program('/usr/bin/lscpu')
-    initramfs.modules(kernel('modules'), kernel('version'), modules)
+    initramfs.modules(kernel('modules', flavour), kernel('version', flavour), modules)
     return initramfs
 
 
@@ -74,12 +75,12 @@ def base_initramfs():
     return base(MODULES).compressed()
 
 
-def with_script(script, modules=None):
+def with_script(script, modules=None, flavour='cloud'):
     """The initramfs whose guest runs script. One with modules of its own is not compressed: that takes the lab, and its
     guest's start, longer than the bytes do."""
     extra = Initramfs()
     extra.file('/test', script.encode() + b'\n')
-    return (base(modules).archive() if modules else base_initramfs()) + extra.archive()
+    return (base(modules, flavour).archive() if modules else base_initramfs()) + extra.archive()
 
 
 def line(run, word):
@@ -101,15 +102,16 @@ def block(run, name):
 
 @contextlib.contextmanager
 def linux_guest(script, *options, image='bzImage', memory='256M', append='', initrd=None, stdin=subprocess.PIPE,
-                env=None, modules=None, user=None):
+                env=None, modules=None, user=None, flavour='cloud'):
     """A running vmmtest.Vmm whose guest runs script; initrd replaces the whole initramfs. user: whose process it is, by
-    number; it writes no result then."""
+    number; it writes no result then. flavour: of tools/guest-kernel; the other than cloud needs modules of its own."""
     with tempfile.NamedTemporaryFile(prefix='vmm-initrd.') as file:
-        file.write(with_script(script, modules) if initrd is None else initrd)
+        file.write(with_script(script, modules, flavour) if initrd is None else initrd)
         file.flush()
         os.chmod(file.name, 0o644)
-        with vmmtest.Vmm('-k', kernel(image) if user is None else public_kernel(image), '-i', file.name, '-m', memory,
-                         '-a', f'quiet {append}'.strip(), *options, stdin=stdin, env=env, result=user is None,
+        path = kernel(image, flavour) if user is None else public_kernel(image)
+        with vmmtest.Vmm('-k', path, '-i', file.name, '-m', memory, '-a', f'quiet {append}'.strip(), *options,
+                         stdin=stdin, env=env, result=user is None,
                          preexec=None if user is None else functools.partial(become, user)) as vm:
             yield vm
 

@@ -31,9 +31,10 @@ GROUPS = {
     'run': ('console, standard input, initrd, command line, reset in place', '3G'),
     'blk': ('disks: file systems, fio, discard, resize, faults, pci and mmio, both rings, both engines', '4G'),
     'net': ('network cards: taps, offloads, queues, a wire between two VMs, faults, the same matrix', '4G'),
-    'dev': ('vsock, balloon, rng, console, persistent memory, memory hot-plug', '4G'),
+    'dev': ('vsock, balloon, rng, console, persistent memory, memory hot-plug, watchdog', '4G'),
 }
 DEVICES = ('blk', 'net', 'dev')  # groups whose guests have the disk of programs
+FULL_KERNEL = ('dev',)  # and those with guests that have Debian's full kernel
 
 
 def main():
@@ -56,14 +57,24 @@ def main():
     why = {'none': 'this host has no /dev/kvm', 'software': "this host's KVM is software and cannot run Linux",
            'hardware': 'this user may not open /dev/kvm'}[kvm]
     toolkit.say(f'linux tests, group {group}: in tools/lab, since {why}')
+    # While the cache is the host's: a lab forgets what it writes.
     if group in DEVICES:
-        programs.program_disk()  # while the cache is the host's: a lab forgets what it writes
+        programs.program_disk()
+    if group in FULL_KERNEL:
+        full_kernel()
     if os.geteuid() != 0 and not any(os.access(f'{place}/sudo', os.X_OK) for place in os.environ['PATH'].split(':')):
         print(f'1..0 # SKIP {why}, and the lab needs root')
         return 0
     lab = [str(REPO / 'tools/lab'), '--silence', '90', '--mem', GROUPS[group][1], '--env', 'PYTHONPATH',
            '--timeout', '3h' if os.environ.get('VMM_TEST_TIER') == 'long' else '40m', '--', *tests]
     return run_in_labs(group, lab)
+
+
+def full_kernel():
+    """Gets it if it is not there; what that takes is shown."""
+    if subprocess.run([REPO / 'tools/guest-kernel', '--flavour', 'full'], check=False,
+                      stdout=subprocess.DEVNULL).returncode:
+        raise toolkit.ToolError("no full kernel for the lab's guests (see above)")
 
 
 def run_in_labs(group, lab):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The other virtio devices under Linux: vsock, balloon, rng, console and ports, persistent memory, memory hot-plug."""
+"""The other devices under Linux: vsock, balloon, rng, console and ports, persistent memory, memory hot-plug; watchdog."""
 
 import contextlib
 import hashlib
@@ -12,6 +12,7 @@ import threading
 import vmmtest
 from guestshell import Shell, ShellTest, scratch_directory
 from linuxtest import LinuxTest, LONG, linux_guest
+from test_watchdog import Watchdog, WatchdogDriver  # noqa: F401  pylint: disable=unused-import  # run from here
 
 MIB = 1 << 20
 MODULES = ('virtio_pci', 'virtio_mmio', 'virtio_blk', 'vmw_vsock_virtio_transport', 'virtio_balloon', 'virtio-rng',
