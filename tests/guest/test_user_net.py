@@ -6,7 +6,6 @@ address and a default route, and in a mount namespace where everybody may use /d
 """
 
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
@@ -15,44 +14,21 @@ import stat
 import subprocess
 import tempfile
 import threading
-import unittest
 
 import vmmtest
 from controltest import Place
+from usernet import (ADDRESS, CLONE_NEWNET, CLONE_NEWNS, GATEWAY, Gate, NOBODY, PASST, become_nobody, helper_pid, helpers,
+                     ip, make_network, must, need_root_and_passt, uid_of, unshare)
 from vmmtest import GuestTest, wait_until
 
-NOBODY = 65534
-ADDRESS, GATEWAY = "192.0.2.10", "192.0.2.1"
-CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 KVM = os.makedev(10, 232)
-PASST = shutil.which("passt")
-
-
-def ip(*args):
-    return subprocess.run(["ip", *args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
-
-
-def must(done):
-    if done.returncode != 0:
-        raise unittest.SkipTest("no network for the test: %r" % done)
-
-
-def make_network():
-    """An interface whose frames nobody gets: only its address and route matter."""
-    if not any(ip("link", "add", "up0", "type", kind).returncode == 0 for kind in ("dummy", "bridge", "ifb")):
-        raise unittest.SkipTest("this kernel makes no dummy interface, no bridge and no ifb")
-    for args in (["addr", "add", ADDRESS + "/24", "dev", "up0"], ["link", "set", "up0", "up"],
-                 ["link", "set", "lo", "up"], ["route", "add", "default", "via", GATEWAY]):
-        must(ip(*args))
 
 
 class World:
     """Namespaces of this process, and a directory that the user nobody can work in."""
 
     def __init__(self):
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.unshare(CLONE_NEWNS | CLONE_NEWNET) != 0:
-            raise unittest.SkipTest("no namespaces: " + os.strerror(ctypes.get_errno()))
+        unshare(CLONE_NEWNS | CLONE_NEWNET)
         make_network()
         self.dir = tempfile.mkdtemp(prefix="usernet-")
         os.chmod(self.dir, 0o755)
@@ -80,44 +56,9 @@ world = None  # made by the first test: what lacks for it is told as a skip
 def need_world():
     global world
     vmmtest.need_kvm()
-    if os.geteuid() != 0:
-        raise unittest.SkipTest("only root can make a network namespace with an interface")
-    if not PASST:
-        raise unittest.SkipTest("passt is not installed")
+    need_root_and_passt()
     if not world:
         world = World()
-
-
-def become_nobody():
-    os.setgroups([])
-    os.setresgid(NOBODY, NOBODY, NOBODY)
-    os.setresuid(NOBODY, NOBODY, NOBODY)
-
-
-def helpers():
-    """{pid: name} of the brokers and helpers in this network namespace."""
-    here, found = os.readlink("/proc/self/ns/net"), {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            if os.readlink("/proc/%s/ns/net" % pid) == here:
-                with open("/proc/%s/comm" % pid, encoding="ascii") as f:
-                    name = f.read().strip()
-                if name.startswith("passt") or name == "vmm-broker":
-                    found[int(pid)] = name
-    return found
-
-
-def helper_pid(name):
-    """Of the only process whose name begins so."""
-    pids = wait_until(lambda: [pid for pid, its in helpers().items() if its.startswith(name)], name)
-    if len(pids) != 1:
-        raise AssertionError(helpers())
-    return pids[0]
-
-
-def uid_of(pid):
-    with open("/proc/%d/status" % pid, encoding="ascii") as f:
-        return {int(u) for line in f if line.startswith("Uid:") for u in line.split()[1:]}
 
 
 class Host(threading.Thread):
@@ -172,23 +113,14 @@ class UserNetTest(GuestTest):
 
     def start(self, words, *args, root=False):
         """A vmm, of the user nobody unless root."""
-        with self.vmm_of_world():
-            vm = vmmtest.Vmm(*self.vmm_args(words, *args), env=self.place.env, result=False,
-                             preexec=None if root else become_nobody)
+        vm = vmmtest.Vmm(*self.vmm_args(words, *args), program=world.vmm, env=self.place.env, result=False,
+                         preexec=None if root else become_nobody)
         self.addCleanup(vm.__exit__)
         return vm
 
     def as_user(self, *args):
         return subprocess.run([world.vmm, *args], env=self.place.env, preexec_fn=become_nobody, check=False, text=True,
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=vmmtest.PATIENCE)
-
-    @contextlib.contextmanager
-    def vmm_of_world(self):
-        before, vmmtest.VMM = vmmtest.VMM, world.vmm
-        try:
-            yield
-        finally:
-            vmmtest.VMM = before
 
     def finish(self, vm, rc=0):
         run = vm.wait()
@@ -212,14 +144,6 @@ class UserNetTest(GuestTest):
 
     def stats(self, device):
         return self.place.json("t", "/v1/stats")["devices"][device]
-
-    def write_wrapper(self, text):
-        """A program named passt before the real one."""
-        path = os.path.join(world.bin, "passt")
-        with open(path, "w", encoding="ascii") as f:
-            f.write("#!/bin/sh\n" + text + '\nexec %s "$@"\n' % PASST)
-        os.chmod(path, 0o755)
-        self.addCleanup(os.unlink, path)
 
 
 class Traffic(UserNetTest):
@@ -265,9 +189,8 @@ class Traffic(UserNetTest):
         self.assertNotIn(b"not here", self.finish(vm).out)
 
     def test_the_mtu_is_told(self):
-        with self.vmm_of_world():
-            vm = vmmtest.Vmm("-k", world.guest, "-m", "32M", "--net", "user,mtu=1400", env=self.place.env,
-                             result=False, preexec=become_nobody)
+        vm = vmmtest.Vmm("-k", world.guest, "-m", "32M", "--net", "user,mtu=1400", program=world.vmm,
+                         env=self.place.env, result=False, preexec=become_nobody)
         self.addCleanup(vm.__exit__)
         vm.wait_for("mtu 1400\n")
         self.finish(vm)
@@ -294,10 +217,8 @@ class Traffic(UserNetTest):
 class Deaths(UserNetTest):
     def setUp(self):
         super().setUp()
-        self.gate = os.path.join(world.dir, "gate")
-        # A shell has no better way to wait for a file to go: passt starts when the test opens the gate.
-        self.write_wrapper("while [ -e %s ]; do sleep 0.02; done" % self.gate)
-        self.addCleanup(lambda: os.path.exists(self.gate) and os.unlink(self.gate))
+        self.gate = Gate(world.bin)
+        self.addCleanup(self.gate.remove)
 
     def start(self, *args, **kw):
         vm = super().start("listen=7", "--publish", "8007:7", *args, **kw)
@@ -305,19 +226,15 @@ class Deaths(UserNetTest):
         vm.wait_for("listening")
         return vm
 
-    def close_gate(self, text="closed"):
-        with open(self.gate, "w", encoding="ascii") as f:
-            f.write(text)
-
     def test_a_passt_that_is_killed_comes_back(self):
         vm = self.start()
         self.assertEqual(talk(8007, "before"), "before\n")
-        self.close_gate()
+        self.gate.close()
         os.kill(helper_pid("passt"), signal.SIGKILL)
         vm.wait_for("link down")
         self.assertEqual(self.stats("net0")["link_downs"], 1)
         self.assertEqual(self.wait_for_event("helper_died")["how"], "it was ended by signal 9")
-        os.unlink(self.gate)
+        self.gate.open()
         vm.wait_for("link up")
         event = self.wait_for_event("helper_restarted")
         self.assertEqual((event["helper"], event["device"]), ("passt", "net0"))
@@ -338,22 +255,18 @@ class Deaths(UserNetTest):
         self.finish(vm)
 
     def test_one_that_does_not_come_back_is_tried_again(self):
-        self.write_broken_wrapper()
+        self.gate.write("[ -e %s ] && { echo out of order >&2; exit 1; }" % self.gate.path)
         vm = self.start()
-        self.close_gate()
+        self.gate.close()
         os.kill(helper_pid("passt"), signal.SIGKILL)
         vm.wait_for("link down")
         wait_until(lambda: self.stats("broker0")["failed_restarts"] >= 2, "two attempts")
-        os.unlink(self.gate)
+        self.gate.open()
         vm.wait_for("link up")
         self.assertEqual(talk(8007, "quit"), "quit\n")
         run = self.finish(vm)
         self.assertEqual(run.err.count("can't be started again"), 1, run.err)
         self.assertIn("out of order", run.err)
-
-    def write_broken_wrapper(self):
-        with open(os.path.join(world.bin, "passt"), "w", encoding="ascii") as f:
-            f.write('#!/bin/sh\n[ -e %s ] && { echo out of order >&2; exit 1; }\nexec %s "$@"\n' % (self.gate, PASST))
 
     def test_a_vmm_that_is_killed_leaves_nothing(self):
         vm = self.start()
@@ -424,8 +337,8 @@ class Errors(UserNetTest):
                       self.fails(path=world.bin))
 
     def test_no_network(self):
-        must(ip("route", "del", "default"))
-        self.addCleanup(lambda: must(ip("route", "add", "default", "via", GATEWAY)))
+        ip("route", "del", "default")
+        self.addCleanup(ip, "route", "add", "default", "via", GATEWAY)
         self.assertIn("--net user: passt can't be started: No external routable interface", self.fails())
 
 

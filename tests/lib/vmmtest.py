@@ -138,15 +138,16 @@ def fresh_terminal_modes():
 class Vmm:
     """A running `vmm run`. Use as a context manager: leaving it kills what is left.
 
-    With tty=True its standard input and output are a terminal, whose other side is self.master.
+    With tty=True its standard input and output are a terminal, whose other side is self.master. program: what is
+    started instead of VMM.
     """
 
     def __init__(self, *args, tty=False, stdin=subprocess.PIPE, stdout=subprocess.PIPE, result=True,
-                 command="run", cwd=None, env=None, preexec=None):
+                 command="run", cwd=None, env=None, preexec=None, program=None):
         self._dir = tempfile.TemporaryDirectory(prefix="vmmtest-")
         self._result = os.path.join(self._dir.name, "result.json")
         self._err_path = os.path.join(self._dir.name, "stderr")
-        argv = [VMM] + ([command] if command else []) + [str(a) for a in args]
+        argv = [program or VMM] + ([command] if command else []) + [str(a) for a in args]
         if result:
             argv += ["--result", self._result]
         self.out, self._ended, self.master, self.slave = bytearray(), False, -1, -1
