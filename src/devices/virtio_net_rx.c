@@ -352,7 +352,7 @@ static void on_timer(struct loop_timer *timer)
 {
 	struct vnet_rx *rx = container_of(timer, struct vnet_rx, timer);
 
-	if (rx->held)
+	if (rx->held && rx->starved)
 		drop(rx);
 	run_again(container_of(rx, struct vnet_pair, rx));
 }

@@ -326,6 +326,27 @@ Test(virtio_net_life, no_frame_comes_in_a_queue_that_was_given_up)
 	cr_assert_eq(vnet_receive(2), 2, "the fake keeps it; a tap would not");
 }
 
+Test(virtio_net_life, frame_that_waits_for_buffers_outlives_a_rate_limit)
+{
+	const struct vnet_options slow = {.features = QUEUES, .ports = 3, .pps = 20};
+
+	vnet_begin(0, &slow);
+	cr_assert_eq(set_pairs(2), VIRTIO_NET_OK);
+	vnet_post(0, 2, 2048);
+	vnet_post(2, 8, 2048);
+	host_send(0, 8000, 1);
+	vnet_await_stat("rx_starved", 1);
+	for (unsigned i = 0; i < 4; i++)
+		host_send(1, 60, 2);
+	vnet_await_stat("rx_throttled", 1);
+	vnet_post(0, 8, 2048);
+	vnet_await_stat("rx_throttled", 2);
+	host_send(0, 60, 3);
+	cr_assert_eq(vnet_receive(0), 1, "its buffers have come, only the time has not");
+	cr_assert_eq(vnet_receive(0), 3);
+	cr_assert_eq(vnet_stat("rx_dropped"), 0);
+}
+
 Test(virtio_net_life, without_mq_the_control_queue_is_the_third)
 {
 	vnet_begin(0, &(struct vnet_options){.features = COMMANDS, .ports = 3});
