@@ -187,6 +187,7 @@ static void on_link(struct net_user *user, bool up, const char *why)
 
 	if (up) {
 		log_info("%s: %s: %s", n->virtio.dev.id, net_describe(n->net), why);
+		atomic_store_explicit(&n->greet, true, memory_order_relaxed);
 	} else {
 		log_warn("%s: the link is down: %s: %s", n->virtio.dev.id, net_describe(n->net),
 			 why);
@@ -223,6 +224,7 @@ static void on_poke(struct loop_work *work)
 {
 	struct vnet_pair *p = container_of(work, struct vnet_pair, poke);
 
+	vnet_greet(p);
 	vnet_rx_poke(p);
 	vnet_tx_run(p);
 }

@@ -102,6 +102,7 @@ struct vnet {
 	atomic_bool link_wanted;	 /* verb `link` */
 	atomic_bool announce;		 /* the guest is asked to announce itself */
 	atomic_bool announce_wanted;	 /* it was loaded: it will be */
+	atomic_bool greet;		 /* the host's side is new: it is told who the guest is */
 
 	_Atomic uint64_t rx_packets, rx_bytes, rx_dropped, rx_starved, rx_throttled, rx_copied;
 	_Atomic uint64_t tx_packets, tx_bytes, tx_dropped, tx_waits, tx_throttled;
@@ -149,6 +150,10 @@ void vnet_tx_start(struct vnet_pair *p, struct virtio_queue *q);
 void vnet_tx_stop(struct vnet_pair *p);
 void vnet_tx_run(struct vnet_pair *p);
 void vnet_tx_done(struct vnet_pair *p);
+
+/* Tells a new peer the guest's address, if there is one and it has not been told. On the pair's
+ * loop. */
+void vnet_greet(struct vnet_pair *p);
 
 /* On the control queue's loop. */
 void vnet_ctrl_init(struct vnet_ctrl *ctrl);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Features, commands, several queues, link, reset, save and load. */
+#include <assert.h>
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -541,6 +544,63 @@ Test(virtio_net_life, host_that_goes_away_takes_the_link_down_and_the_device_liv
 		if (combination < 3)
 			vnet_end();
 	}
+}
+
+static int peer = -1;
+
+static int take_side(void)
+{
+	int fds[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	close(peer);
+	peer = fds[0];
+	return fds[1];
+}
+
+static struct net *stream;
+
+static struct net *make_stream(void)
+{
+	struct err err;
+
+	cr_assert_eq(net_stream_adopt("--net", take_side(), &stream, &err), 0);
+	return stream;
+}
+
+/* The next frame that the peer gets is a greeting for this address. */
+static void expect_greeting(const uint8_t mac[6])
+{
+	static const uint8_t all[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+	struct {
+		uint8_t len[4], to[6], from[6], packet[10], sender[6], ip[4], target[6], rest[22];
+	} frame;
+
+	static_assert(sizeof(frame) == 64, "a length and a frame of 60 bytes");
+	cr_assert_eq(poll(&(struct pollfd){.fd = peer, .events = POLLIN}, 1, 10000), 1);
+	cr_assert_eq(recv(peer, &frame, sizeof(frame), MSG_WAITALL), sizeof(frame));
+	cr_assert_arr_eq(frame.len, "\0\0\0\x3c", 4);
+	cr_assert_arr_eq(frame.to, all, 6);
+	cr_assert_arr_eq(frame.from, mac, 6);
+	cr_assert_arr_eq(frame.packet, "\x80\x35\0\1\x08\0\6\4\0\3", 10);
+	cr_assert_arr_eq(frame.sender, mac, 6);
+	cr_assert_arr_eq(frame.target, mac, 6);
+}
+
+Test(virtio_net_life, new_peer_is_told_who_the_guest_is)
+{
+	static const uint8_t other[6] = {0x52, 0x54, 0, 9, 9, 9};
+
+	vnet_begin(0, &(struct vnet_options){.features = COMMANDS, .make_net = make_stream});
+	net_stream_replace(stream, take_side());
+	expect_greeting(vnet_mac);
+	cr_assert_eq(vnet_command(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, other, 6),
+		     VIRTIO_NET_OK);
+	net_stream_replace(stream, take_side());
+	expect_greeting(other);
+	vnet_expect_idle();
+	cr_assert_eq(recv(peer, (uint8_t[1]){0}, 1, MSG_DONTWAIT), -1, "once is enough");
+	cr_assert_eq(vnet_stat("tx_packets"), 0, "it is not the guest's");
 }
 
 /* ---- reset ---- */
