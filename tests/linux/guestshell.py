@@ -11,7 +11,8 @@ import unittest
 
 import vmmtest
 from controltest import Place
-from linuxtest import LinuxTest, linux_guest, programs
+from linuxtest import LinuxTest, linux_guest, programs, public, qemu_guest
+from usernet import NOBODY
 
 TROUBLE = 'Call Trace|WARNING:|BUG:|not a head|blocked for more|NETDEV WATCHDOG|virtio.*([Ff]ail|[Ee]rror|[Ii]nvalid|[Bb]ad)'
 START = 'load_all\n{mount}\nshell'
@@ -29,20 +30,26 @@ class Shell:
 
     NAME = 't'
 
-    def __init__(self, *options, modules, with_programs=True, **named):
+    def __init__(self, *options, **named):
         self._stack = contextlib.ExitStack()
         try:
-            self.place = self._stack.enter_context(Place())
-            self.place.give_to(named.get('user'))
-            disk = ['-d', f'{programs()},ro,serial=programs,id=programs'] if with_programs else []
-            mount = 'mount_programs' if with_programs else ''
-            self.vm = self._stack.enter_context(linux_guest(
-                START.format(mount=mount), '--name', self.NAME, *options, *disk, modules=modules, env=self.place.env,
-                **{'image': 'vmlinux', **named}))
+            self.vm = self._boot(*options, **named)
             self.vm.wait_for('[shell]')
         except BaseException:
             self._stack.close()
             raise
+
+    def _boot(self, *options, modules, with_programs=True, **named):
+        self.place = self._stack.enter_context(Place())
+        disk, mount = [], ''
+        if named.get('ordinary'):
+            self.place.give_to(NOBODY)
+        if with_programs:
+            image = public(programs()) if named.get('ordinary') else programs()
+            disk, mount = ['-d', f'{image},ro,serial=programs,id=programs'], 'mount_programs'
+        return self._stack.enter_context(linux_guest(
+            START.format(mount=mount), '--name', self.NAME, *options, *disk, modules=modules, env=self.place.env,
+            **{'image': 'vmlinux', **named}))
 
     def __enter__(self):
         return self
@@ -103,6 +110,15 @@ class Shell:
     def power_off(self):
         self.vm.send(b'poweroff -f\n')
         return self.vm.wait()
+
+
+class QemuShell(Shell):
+    """A guest of QEMU's with the same shell, and without a control socket."""
+
+    def _boot(self, *options, modules):
+        disk = ['-drive', f'if=none,id=programs,format=raw,readonly=on,file.locking=off,file={programs()}',
+                '-device', 'virtio-blk-device,drive=programs,serial=programs']
+        return self._stack.enter_context(qemu_guest(START.format(mount='mount_programs'), *options, *disk, modules=modules))
 
 
 class ShellTest(LinuxTest):

@@ -5,6 +5,7 @@ Each case is a few lines of shell that the guest runs as /test. The base initram
 process; the case's archive is put behind it, which Linux unpacks in order.
 """
 
+import atexit
 import contextlib
 import functools
 import os
@@ -15,6 +16,7 @@ import sys
 import tempfile
 
 import vmmtest
+from usernet import become_nobody
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / 'tools'))
@@ -29,6 +31,7 @@ def keep_programs():
     """In the lab: copies of what is tested, since a build on the host takes the files from under it."""
     directory = tempfile.mkdtemp(prefix='linuxtest.', dir='/run')
     os.chmod(directory, 0o755)
+    os.chmod('/dev/kvm', 0o666)
     vmmtest.VMM = shutil.copy(vmmtest.VMM, directory)
     shutil.copy(f'{vmmtest.GUESTS}/vmm-exit', directory)
     vmmtest.GUESTS = directory
@@ -101,32 +104,61 @@ def block(run, name):
 
 
 @contextlib.contextmanager
-def linux_guest(script, *options, image='bzImage', memory='256M', append='', initrd=None, stdin=subprocess.PIPE,
-                env=None, modules=None, user=None, flavour='cloud'):
-    """A running vmmtest.Vmm whose guest runs script; initrd replaces the whole initramfs. user: whose process it is, by
-    number; it writes no result then. flavour: of tools/guest-kernel; the other than cloud needs modules of its own."""
+def initrd_file(data):
+    """Its path, which everybody can read."""
     with tempfile.NamedTemporaryFile(prefix='vmm-initrd.') as file:
-        file.write(with_script(script, modules, flavour) if initrd is None else initrd)
+        file.write(data)
         file.flush()
         os.chmod(file.name, 0o644)
-        path = kernel(image, flavour) if user is None else public_kernel(image)
-        with vmmtest.Vmm('-k', path, '-i', file.name, '-m', memory, '-a', f'quiet {append}'.strip(), *options,
-                         stdin=stdin, env=env, result=user is None,
-                         preexec=None if user is None else functools.partial(become, user)) as vm:
+        yield file.name
+
+
+@contextlib.contextmanager
+def linux_guest(script, *options, image='bzImage', memory='256M', append='', initrd=None, modules=None, ordinary=False,
+                flavour='cloud', **named):
+    """A running vmmtest.Vmm whose guest runs script; initrd replaces the whole initramfs. ordinary: it is the process of
+    a user without rights, and writes no result. flavour: of tools/guest-kernel; the other than cloud needs modules of its
+    own."""
+    image = kernel(image, flavour)
+    if ordinary:
+        image = public(image)
+        named.update(program=public(vmmtest.VMM), result=False, preexec=become_kvm_user)
+    with initrd_file(with_script(script, modules, flavour) if initrd is None else initrd) as path:
+        with vmmtest.Vmm('-k', image, '-i', path, '-m', memory, '-a', f'quiet {append}'.strip(), *options, **named) as vm:
             yield vm
 
 
-def become(user):
-    os.setgroups([])
-    os.setgid(user)
-    os.setuid(user)
+@contextlib.contextmanager
+def qemu_guest(script, *options, modules):
+    """The same under QEMU, with these options of its own."""
+    with initrd_file(with_script(script, modules)) as path:
+        with vmmtest.Vmm('-no-user-config', '-nodefaults', '-display', 'none',
+                         '-M', 'microvm,accel=kvm,pit=off,pic=off,rtc=off', '-cpu', 'host', '-m', '256M',
+                         '-serial', 'stdio', '-kernel', kernel('vmlinux'), '-initrd', path,
+                         '-append', 'console=ttyS0 quiet', *options,
+                         program='qemu-system-x86_64', command=None, result=False) as vm:
+            yield vm
+
+
+def become_kvm_user():
+    """Nobody, in the group of /dev/kvm."""
+    become_nobody(os.stat('/dev/kvm').st_gid)
 
 
 @functools.cache
-def public_kernel(kind):
-    """A copy that everybody can read, in the lab: our cache is nobody else's business."""
-    os.chmod('/dev/kvm', 0o666)
-    return shutil.copy(kernel(kind), vmmtest.GUESTS)
+def public_directory():
+    directory = tempfile.mkdtemp(prefix='linuxtest.')
+    os.chmod(directory, 0o755)
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
+
+
+@functools.cache
+def public(path):
+    """A copy that everybody can read: our cache and our build may be nobody else's business."""
+    copy = shutil.copy(path, public_directory())
+    os.chmod(copy, 0o755)
+    return copy
 
 
 def run_linux(script, *options, **named):

@@ -30,7 +30,7 @@ GROUPS = {
     'exit': ('exit codes and --result: power-off, reboot, exit port, panic, signals, timeouts', '3G'),
     'run': ('console, standard input, initrd, command line, reset in place', '3G'),
     'blk': ('disks: file systems, fio, discard, resize, faults, pci and mmio, both rings, both engines', '4G'),
-    'net': ('network cards: taps, offloads, queues, a wire between two VMs, faults, the same matrix', '4G'),
+    'net': ('network cards: taps, offloads, queues, a wire between VMs and to QEMU, passt, faults, the same matrix', '4G'),
     'dev': ('vsock, balloon, rng, console, persistent memory, memory hot-plug, watchdog', '4G'),
 }
 DEVICES = ('blk', 'net', 'dev')  # groups whose guests have the disk of programs

@@ -1,25 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""virtio-net under Linux: taps with all their offloads and queues; and one that goes away under load."""
+"""virtio-net under Linux: taps with all their offloads and queues, a wire between two VMs or to QEMU, the network of
+an ordinary user; and what breaks in between."""
 
 import contextlib
 import hashlib
 import itertools
 import os
 import re
+import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import unittest
+from unittest import mock
 
+import usernet
 import vmmtest
-from guestshell import Shell, ShellTest
+from guestshell import QemuShell, Shell, ShellTest, scratch_directory
 from linuxtest import LinuxTest, LONG, kernel
 
 MODULES = ('virtio_pci', 'virtio_mmio', 'virtio_blk', 'virtio_net')
 REBINDS = 100 if LONG else 10
 BLOB = hashlib.sha256(b'blob').digest() * ((8 << 20 if LONG else 1 << 20) // 32)
-BLOB_SUM = hashlib.md5(BLOB).hexdigest()
-MAC = '52:54:00:0a:0b:0c'
+MAC, OTHER_MAC = '52:54:00:0a:0b:0c', '52:54:00:0a:0b:0d'
 # virtio 1.2, 5.1.3: bits of Linux's features file
 CSUM, GUEST_TSO4, HOST_TSO4, CTRL_VQ, MQ = 0, 7, 11, 17, 22
 
@@ -44,14 +48,26 @@ def tap(number, address, *flags):
         subprocess.run(['ip', 'link', 'delete', name], check=False, stderr=subprocess.DEVNULL)
 
 
+def sha(blob):
+    return hashlib.sha256(blob).hexdigest()
+
+
+def read_all(sock):
+    """Until its other side has no more."""
+    pieces = []
+    while data := sock.recv(1 << 16):
+        pieces.append(data)
+    return b''.join(pieces)
+
+
 class Peer:
-    """A TCP port that sends its blob to who connects, or takes what it sends and keeps the sum."""
+    """A TCP port that sends its blob to who connects, or takes what it sends and keeps it."""
 
     def __init__(self, address, sends, blob=BLOB):
         self.blob = blob
         self.listener = socket.create_server((address, 0))
         self.listener.settimeout(vmmtest.PATIENCE)
-        self.port, self.sum = self.listener.getsockname()[1], None
+        self.port, self.got = self.listener.getsockname()[1], None
         self.thread = threading.Thread(target=self._send if sends else self._take, daemon=True)
         self.thread.start()
 
@@ -60,11 +76,8 @@ class Peer:
             sock.sendall(self.blob)
 
     def _take(self):
-        found = hashlib.md5()
         with self.listener.accept()[0] as sock:
-            while data := sock.recv(1 << 16):
-                found.update(data)
-        self.sum = found.hexdigest()
+            self.got = read_all(sock)
 
     def __enter__(self):
         return self
@@ -74,15 +87,27 @@ class Peer:
         self.listener.close()
 
 
+def sha_of(guest, path):
+    return guest.sh(f'sha256sum < {path}').split()[0]
+
+
 def carry(test, guest, address, port_of=None, blob=BLOB):
     """The blob both ways between the guest and an address of the host, or a port that the guest reaches by it."""
-    expected = hashlib.md5(blob).hexdigest()
     with Peer(port_of or address, True, blob) as peer:
-        found = guest.sh(f'nc {address} {peer.port} </dev/null > /tmp/blob; md5sum < /tmp/blob')
-        test.assertEqual(found.split()[0], expected)
+        guest.sh(f'socat -u TCP:{address}:{peer.port} CREATE:/tmp/blob')
+        test.assertEqual(sha_of(guest, '/tmp/blob'), sha(blob))
     with Peer(port_of or address, False) as peer:
-        guest.sh(f'nc {address} {peer.port} < /tmp/blob > /dev/null')
-    test.assertEqual(peer.sum, expected)
+        guest.sh(f'socat -u FILE:/tmp/blob TCP:{address}:{peer.port}')
+    test.assertEqual(sha(peer.got), sha(blob))
+
+
+@contextlib.contextmanager
+def listening(guest, ends):
+    """While the guest runs a socat with these ends, of which one listens."""
+    guest.start(f'socat -d -d {ends}')
+    guest.vm.wait_for('listening on')
+    yield
+    guest.finish()
 
 
 def features(guest, interface):
@@ -195,11 +220,11 @@ class Tap(ShellTest):
 
     def test_pause_and_resume_under_load(self):
         with Peer('10.9.0.1', sends=True) as peer:
-            self.guest.start(f'nc 10.9.0.1 {peer.port} </dev/null | md5sum')
+            self.guest.start(f'socat -u TCP:10.9.0.1:{peer.port} STDOUT | sha256sum')
             for _ in range(50 if LONG else 10):
                 self.guest.ctl('pause')
                 self.guest.ctl('resume')
-            self.assertEqual(self.guest.finish().split()[0], BLOB_SUM)
+            self.assertEqual(self.guest.finish().split()[0], sha(BLOB))
 
     def test_tap_of_another_vm_is_refused(self):
         refused = self.guest and vmmtest.run_vmm('-k', kernel('vmlinux'), '-n', f'tap={type(self).plain}')
@@ -216,6 +241,138 @@ class Tap(ShellTest):
         self.assertEqual(self.guest.stats('net1')['link_downs'], before['link_downs'] + 1)
         ping(self.guest, '10.9.0.1')
         self.drop()  # the others want their tap
+
+
+class Wire(ShellTest):
+    """Two machines with a unix socket between them. The guest that all tests share listens; the other one comes and
+    goes."""
+
+    def prepare(self):
+        type(self).path = self.keep(scratch_directory()) + '/wire'
+
+    def boot(self):
+        guest = Shell('-n', f'stream=unix:{type(self).path},listen=on,mac={MAC}', modules=MODULES)
+        self.plug_in(guest, '10.8.0.1')
+        return guest
+
+    @staticmethod
+    def plug_in(guest, address):
+        guest.sh(f'ip link set eth0 up; ip address add {address}/24 dev eth0')
+
+    @contextlib.contextmanager
+    def other_vm(self):
+        with Shell('-n', f'stream=unix:{type(self).path},mac={OTHER_MAC}', modules=MODULES) as other:
+            self.plug_in(other, '10.8.0.2')
+            yield other
+
+    def look(self, other):
+        self.wait_for_carrier(1)
+        ping(other, '10.8.0.1')
+        ping(self.guest, '10.8.0.2')
+        self.copy(self.guest, '10.8.0.1', other)
+        self.copy(other, '10.8.0.2', self.guest)
+
+    def copy(self, source, address, target):
+        source.sh(f'head -c {len(BLOB)} /dev/urandom > /tmp/out')
+        with listening(source, '-u FILE:/tmp/out TCP-LISTEN:7,reuseaddr'):
+            target.sh(f'socat -u TCP:{address}:7 CREATE:/tmp/in')
+        self.assertEqual(sha_of(target, '/tmp/in'), sha_of(source, '/tmp/out'))
+
+    def wait_for_carrier(self, value):
+        self.guest.wait_until(f'[ $(cat /sys/class/net/eth0/carrier) = {value} ]', f'carrier {value}')
+
+    def test_two_vms_reach_each_other_and_find_each_other_again(self):
+        before = self.guest and self.guest.stats('net0')
+        with self.other_vm() as other:
+            self.look(other)
+            self.assertEqual(other.power_off().rc, 0)
+            self.wait_for_carrier(0)
+        with self.other_vm() as other:
+            self.look(other)
+            other.vm.process.kill()
+            self.wait_for_carrier(0)
+        after = self.guest.stats('net0')
+        self.assertEqual(after['link_downs'] - before['link_downs'], 2)
+        self.assertEqual(after['rx_dropped'], before['rx_dropped'])
+
+    def test_qemu_is_on_the_wire(self):
+        wire = f'stream,id=n0,server=off,addr.type=unix,addr.path={self.guest and type(self).path}'
+        with QemuShell('-netdev', wire, '-device', f'virtio-net-device,netdev=n0,mac={OTHER_MAC}', modules=MODULES) as other:
+            self.plug_in(other, '10.8.0.2')
+            self.look(other)
+        self.wait_for_carrier(0)
+
+
+class User(ShellTest):
+    """The host's network by passt, for a user who is not root."""
+
+    PORT = 8022
+    DHCP = '''cat > /tmp/dhcp <<"END"
+#!/bin/sh
+[ $1 = bound ] && ip link set eth0 mtu $mtu && ip address add $ip/$mask dev eth0 &&
+    ip route add default via $router && echo $ip $router
+END
+chmod +x /tmp/dhcp'''
+
+    def prepare(self):
+        usernet.need_root_and_passt()
+        directory = self.keep(tempfile.TemporaryDirectory())
+        os.chmod(directory, 0o755)
+        type(self).gate = usernet.Gate(directory)
+        self.keep(mock.patch.dict(os.environ, PATH=f'{directory}:{os.environ["PATH"]}'))
+        self.keep(usernet.own_network())
+
+    def boot(self):
+        # Without IPv6, whose frames tell passt who the guest is as soon as its link is up.
+        guest = Shell('-n', f'user,mac={MAC}', '--publish', f'127.0.0.1:{self.PORT}:2222', modules=MODULES, ordinary=True,
+                      append='ipv6.disable=1')
+        guest.sh(f'{self.DHCP}; ip link set eth0 up')
+        self.ask_for_address(guest)
+        return guest
+
+    def ask_for_address(self, guest):
+        self.assertEqual(guest.sh('ip address flush dev eth0; udhcpc -n -q -O mtu -t 20 -T 2 -i eth0 -s /tmp/dhcp 2>/dev/null'),
+                         f'{usernet.ADDRESS} {usernet.GATEWAY}')
+
+    def stats(self, device):
+        return self.guest.place.json(Shell.NAME, '/v1/stats')['devices'][device]
+
+    def look_out(self):
+        carry(self, self.guest, usernet.GATEWAY, port_of='127.0.0.1', blob=BLOB * 2)
+
+    def look_in(self):
+        """The blob goes in by the published port, and comes back when it is whole."""
+        with listening(self.guest, '-t 600 TCP-LISTEN:2222,reuseaddr SYSTEM:"cat > /tmp/blob; cat /tmp/blob"'), \
+                socket.create_connection(('127.0.0.1', self.PORT), vmmtest.PATIENCE) as sock:
+            sock.sendall(BLOB * 2)
+            sock.shutdown(socket.SHUT_WR)
+            self.assertEqual(sha(read_all(sock)), sha(BLOB * 2))
+        self.assertEqual(sha_of(self.guest, '/tmp/blob'), sha(BLOB * 2))
+
+    def test_nobody_has_rights(self):
+        pids = [self.guest.vm.pid, usernet.helper_pid('vmm-broker'), usernet.helper_pid('passt')]
+        self.assertEqual([usernet.uid_of(pid) for pid in pids], [{usernet.NOBODY}] * 3)
+        self.assertEqual(usernet.status_of(self.guest.vm.pid, 'CapEff'), ['0' * 16])
+
+    def test_guest_reaches_a_port_of_the_host(self):
+        self.look_out()
+
+    def test_published_port_leads_to_the_guest(self):
+        self.look_in()
+
+    def test_passt_that_is_killed_is_a_link_that_goes_down_and_comes_up(self):
+        before = self.guest and self.stats('net0')
+        self.gate.close()
+        os.kill(usernet.helper_pid('passt'), signal.SIGKILL)
+        self.guest.wait_until('[ $(cat /sys/class/net/eth0/carrier) = 0 ]', 'no carrier')
+        self.gate.open()
+        self.guest.wait_until('[ $(cat /sys/class/net/eth0/carrier) = 1 ]', 'a carrier')
+        self.assertEqual(self.guest.sh('cat /sys/class/net/eth0/address'), MAC)
+        self.assertEqual(self.stats('net0')['link_downs'], before['link_downs'] + 1)
+        self.assertEqual(self.stats('broker0'), {'deaths': 1, 'restarts': 1, 'failed_restarts': 0})
+        self.look_in()
+        self.ask_for_address(self.guest)
+        self.look_out()
 
 
 class Matrix(LinuxTest):
