@@ -9,6 +9,7 @@
 
 #include "backend/blk_core.h"
 #include "base/checked.h"
+#include "base/clock.h"
 
 enum way { PUNCH, ZERO_RANGE, WRITE };
 
@@ -55,6 +56,8 @@ static void write_piece(struct blk_req *req, int result)
 	req->zeroes = (struct iovec){.iov_base = blk->zeroes, .iov_len = n};
 	req->data = (struct iov){.at = &req->zeroes, .n = 1};
 	req->zero_left -= n;
+	/* Only here it is known that they are bytes like others; who comes next waits for them. */
+	limit_charge(&blk->bw, clock_now_ns(), n);
 	blk_io_move(req, req->file, req->offset + req->len - req->zero_left - n, n, write_piece);
 }
 

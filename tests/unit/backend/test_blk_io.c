@@ -13,6 +13,7 @@
 
 #include "backend/blk_core.h"
 #include "base/checked.h"
+#include "base/clock.h"
 
 enum { MOST = 64, NUMBER = 7 };
 
@@ -418,6 +419,23 @@ Test(blk_io, zeroes_that_may_be_unmapped__are_tried_as_hole_range_and_writes)
 
 	zero(&t, BLK_WRITE_ZEROES, true, 0, 512);
 	cr_assert_eq(the_one()->op, LOOP_IO_WRITEV, "it is known by now");
+}
+
+Test(blk_io, zeroes_that_are_written__count_for_the_limit)
+{
+	struct test_req t;
+
+	limit_set(&blk.bw, 1000, 1);
+	zero(&t, BLK_WRITE_ZEROES, false, 0, 4096);
+	cr_assert_eq(the_one()->op, LOOP_IO_FALLOCATE);
+	cr_assert_eq(limit_wait(&blk.bw, clock_now_ns()), 0,
+		     "a range that is marked costs nothing");
+	answer(-EOPNOTSUPP);
+	cr_assert_eq(the_one()->op, LOOP_IO_WRITEV);
+	cr_assert_gt(limit_wait(&blk.bw, clock_now_ns()), 0);
+	answer(4096);
+	cr_assert_eq(t.result, 0);
+	limit_set(&blk.bw, 0, 0);
 }
 
 Test(blk_io, zeroes_that_must_stay_mapped__are_never_a_hole)
