@@ -17,12 +17,14 @@
 #include "base/fd.h"
 #include "event/loop_internal.h"
 
+#define LEAST_WINDOW_NS ((uint64_t)1000)
+
 int loop_init(struct loop *loop, const struct loop_ops *ops, const struct loop_opts *opts)
 {
 	int r;
 
 	loop->ops = ops;
-	loop->poll_ns = opts->poll_ns;
+	loop->poll_ns = loop->window_ns = opts->poll_ns;
 	loop->deferred.end = &loop->deferred.first;
 	loop->deferred_next.end = &loop->deferred_next.first;
 	loop->requests.end = &loop->requests.first;
@@ -314,7 +316,20 @@ static bool is_polling(const struct loop *loop)
 {
 	if (loop->poll_ns == 0 || !loop->pollers)
 		return false;
-	return loop->busy || clock_now_ns() - loop->active_ns < loop->poll_ns;
+	return loop->busy || clock_now_ns() - loop->active_ns < loop->window_ns;
+}
+
+/* Asking pays where less time goes by than could be spent on it: the window opens when a sleep was
+ * that short, and closes when it ended in vain. */
+static void open_window(struct loop *loop, uint64_t slept_ns)
+{
+	if (slept_ns < loop->poll_ns)
+		loop->window_ns = MIN(MAX(2 * loop->window_ns, LEAST_WINDOW_NS), loop->poll_ns);
+}
+
+static void close_window(struct loop *loop)
+{
+	loop->window_ns = loop->window_ns > LEAST_WINDOW_NS ? loop->window_ns / 2 : 0;
 }
 
 /* Looks at the clock only when a turn had nothing to do after one that had. */
@@ -350,11 +365,14 @@ static int ask_pollers(struct loop *loop, bool for_the_last_time)
 /* Whether to go on without sleeping. */
 static bool goes_on_polling(struct loop *loop)
 {
-	if (is_polling(loop))
+	if (is_polling(loop)) {
+		loop->must_rest = true;
 		return true;
+	}
 	if (!loop->must_rest)
 		return false;
 	loop->must_rest = false;
+	close_window(loop);
 	loop->busy = ask_pollers(loop, true) > 0;
 	return loop->busy;
 }
@@ -380,12 +398,23 @@ static const struct timespec *how_long(const struct loop *loop, bool polling,
 	return storage;
 }
 
+static int sleep_in_turn(struct loop *loop, const struct timespec *timeout)
+{
+	uint64_t start = clock_now_ns();
+	int n = loop->ops->turn(loop, timeout);
+
+	open_window(loop, clock_now_ns() - start);
+	return n;
+}
+
 /* 0 or -errno. */
 static int one_turn(struct loop *loop)
 {
 	bool polling = goes_on_polling(loop);
 	struct timespec storage;
-	int n = loop->ops->turn(loop, how_long(loop, polling, &storage));
+	const struct timespec *timeout = how_long(loop, polling, &storage);
+	bool sleeps = loop->poll_ns != 0 && !loop_is_poll_only(timeout);
+	int n = sleeps ? sleep_in_turn(loop, timeout) : loop->ops->turn(loop, timeout);
 
 	if (n < 0)
 		return n;

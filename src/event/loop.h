@@ -54,7 +54,9 @@ struct loop_opts {
 	/* Requests (loop_io) that may be under way at once; io_uring sizes its rings by it. 0: 128.
 	 * More may be queued: they wait. */
 	unsigned depth;
-	uint64_t poll_ns; /* busy polling after the last event, see loop_poller; 0: none */
+	/* Busy polling after the last event, see loop_poller, for so long at most: less while
+	 * nothing comes of it. 0: none. */
+	uint64_t poll_ns;
 };
 /*
  * An io_uring loop is made disabled and restricted to the operations below on registered files; the

@@ -60,10 +60,10 @@ struct loop {
 	struct io_list requests; /* queued, not submitted yet */
 
 	struct loop_poller *pollers, *next_poller; /* the one to be asked next */
-	uint64_t poll_ns;
-	bool busy;	    /* the last turn had something to do */
-	uint64_t active_ns; /* if not: when that began */
-	bool must_rest;	    /* pollers are to be told before it sleeps */
+	uint64_t poll_ns, window_ns;		   /* at most; at present */
+	bool busy;				   /* the last turn had something to do */
+	uint64_t active_ns;			   /* if not: when that began */
+	bool must_rest;				   /* pollers are to be told before it sleeps */
 
 	uint64_t turns; /* for tests: how often it woke */
 };

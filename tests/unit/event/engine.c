@@ -38,6 +38,11 @@ struct loop *engine_loop(unsigned depth, uint64_t poll_ns)
 	return loop;
 }
 
+uint64_t engine_poll_window(const struct loop *loop)
+{
+	return loop->window_ns;
+}
+
 uint64_t engine_turns(const struct loop *loop)
 {
 	return loop->turns;

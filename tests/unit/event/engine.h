@@ -14,6 +14,8 @@ void need_uring(void);
 /* A loop of that engine; ends the test as skipped where the host refuses it. */
 struct loop *engine_loop(unsigned depth, uint64_t poll_ns);
 
+/* How long it polls at present. */
+uint64_t engine_poll_window(const struct loop *loop);
 /* How often the loop has woken up. */
 uint64_t engine_turns(const struct loop *loop);
 

@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -258,6 +259,8 @@ Test(turn, idle_loop_wakes_up_once_for_each_post_and_for_nothing_else)
 
 /* ---- busy polling ---- */
 
+static atomic_bool window_is_open;
+
 struct asked {
 	struct loop_poller poller;
 	int times, has_work_at;
@@ -274,6 +277,12 @@ static bool ask(struct loop_poller *poller)
 	return true;
 }
 
+static bool find_nothing_at_rest(struct loop_poller *poller)
+{
+	(void)poller;
+	return false;
+}
+
 static void poll_for(uint64_t poll_ns)
 {
 	loop = loop_free(loop);
@@ -282,7 +291,8 @@ static void poll_for(uint64_t poll_ns)
 
 Test(turn, poller_is_asked_instead_of_sleeping_after_an_event)
 {
-	struct asked a = {.poller.poll = ask, .has_work_at = 1000};
+	struct asked a = {.poller = {.poll = ask, .rest = find_nothing_at_rest},
+			  .has_work_at = 1000};
 	struct counted_work w = {.work.run = count_run};
 
 	poll_for(NS_PER_S * 3600);
@@ -303,7 +313,7 @@ static void *post_once(void *arg)
 Test(turn, polling_loop_still_sees_posted_work_fds_and_timers)
 {
 	struct loop_work stop = {.run = stop_on_work};
-	struct asked a = {.poller.poll = ask};
+	struct asked a = {.poller = {.poll = ask, .rest = find_nothing_at_rest}};
 	struct counted_work start = {.work.run = count_run};
 	struct loop_timer end = {.fired = stop_on_timer};
 	struct loop_fd source = {.fd = eventfd_new(), .ready = stop_on_fd};
@@ -333,7 +343,7 @@ Test(turn, poller_is_not_asked_when_the_time_is_over_or_none_was_given)
 	struct loop_timer end = {.fired = stop_on_timer};
 
 	for (uint64_t poll_ns = 0; poll_ns <= 1; poll_ns++) {
-		struct asked a = {.poller.poll = ask};
+		struct asked a = {.poller = {.poll = ask, .rest = find_nothing_at_rest}};
 		struct counted_work w = {.work.run = count_run};
 		uint64_t turns;
 
@@ -347,6 +357,71 @@ Test(turn, poller_is_not_asked_when_the_time_is_over_or_none_was_given)
 		cr_assert_eq(w.runs, 1);
 		cr_assert_leq(engine_turns(loop) - turns, 2 + poll_ns, "it slept until the timer");
 	}
+}
+
+struct seldom {
+	struct loop_timer timer;
+	struct asked *asked;
+	int rounds, times_before_last;
+};
+
+enum { SELDOM_ROUNDS = 15 };
+
+static void fire_seldom(struct loop_timer *timer)
+{
+	struct seldom *s = container_of(timer, struct seldom, timer);
+
+	if (++s->rounds == SELDOM_ROUNDS) {
+		loop_stop(loop);
+		return;
+	}
+	s->times_before_last = s->asked->times;
+	cr_assert(loop_will_ask(loop));
+	loop_timer_arm(loop, timer, 2 * NS_PER_MS);
+}
+
+static void *post_until_open(void *arg)
+{
+	static const struct timespec pause = {.tv_nsec = 100000};
+	struct counted_work *w = arg;
+
+	while (!atomic_load(&window_is_open)) {
+		loop_post(loop, &w->work);
+		(void)nanosleep(&pause, NULL); /* so that it goes to sleep */
+	}
+	return NULL;
+}
+
+static void look_at_window(struct loop_work *work)
+{
+	count_run(work);
+	cr_assert(loop_will_ask(loop));
+	if (engine_poll_window(loop) == 0)
+		return;
+	atomic_store(&window_is_open, true);
+	loop_stop(loop);
+}
+
+/* What comes every 2 ms is not waited for by polling for 1 ms at most; what comes at once is. */
+Test(turn, time_of_polling_goes_with_its_success)
+{
+	struct asked a = {.poller = {.poll = ask, .rest = find_nothing_at_rest}};
+	struct seldom s = {.timer.fired = fire_seldom, .asked = &a};
+	struct counted_work w = {.work.run = look_at_window};
+	pthread_t thread;
+
+	poll_for(NS_PER_MS);
+	loop_add_poller(loop, &a.poller);
+	loop_timer_arm(loop, &s.timer, 0);
+	run();
+	cr_assert_gt(a.times, SELDOM_ROUNDS);
+	cr_assert_leq(a.times - s.times_before_last, 1, "one turn to see that nothing is there");
+	cr_assert_eq(engine_poll_window(loop), 0);
+	cr_assert_eq(pthread_create(&thread, NULL, post_until_open, &w), 0);
+	run();
+	cr_assert_eq(pthread_join(thread, NULL), 0);
+	loop_work_cancel(loop, &w.work);
+	loop_del_poller(loop, &a.poller);
 }
 
 static bool go_to_rest(struct loop_poller *poller)
@@ -393,7 +468,8 @@ static bool remove_pollers(struct loop_poller *poller)
 
 Test(turn, poller_may_remove_itself_and_the_next)
 {
-	struct asked a = {.poller.poll = ask}, b = {.poller.poll = remove_pollers};
+	struct asked a = {.poller = {.poll = ask, .rest = find_nothing_at_rest}},
+		     b = {.poller = {.poll = remove_pollers, .rest = find_nothing_at_rest}};
 	struct counted_work w = {.work.run = count_run};
 
 	poll_for(NS_PER_S * 3600);
