@@ -42,20 +42,31 @@ static bool match_words(struct console_watch *w, char c)
 	return w->matched == sizeof(panic_words) - 1;
 }
 
-static bool watch_for_panic(struct console_watch *w, char c)
+/* True when these bytes complete the words. */
+static bool watch_for_panic(struct console_watch *w, const char *bytes, size_t n)
 {
-	if (w->panic_seen) {
-		panic_add(w, &c, 1);
-		return false;
-	}
-	if (!match_words(w, c))
-		return false;
-	w->panic_seen = true;
-	panic_add(w, panic_words, sizeof(panic_words) - 1);
-	return true;
+	bool seen = w->panic_seen;
+	size_t i = 0;
+
+	while (i < n && !w->panic_seen)
+		w->panic_seen = match_words(w, bytes[i++]);
+	if (w->panic_seen && !seen)
+		panic_add(w, panic_words, sizeof(panic_words) - 1);
+	if (w->panic_seen)
+		panic_add(w, bytes + i, n - i);
+	return w->panic_seen && !seen;
 }
 
-void console_watch_byte(struct console_watch *w, uint8_t byte)
+static void tail_add(struct console_watch *w, const char *bytes, size_t n)
+{
+	size_t skip = n - MIN(n, sizeof(w->tail));
+
+	w->total += skip;
+	for (size_t i = skip; i < n; i++)
+		w->tail[w->total++ % sizeof(w->tail)] = bytes[i];
+}
+
+void console_watch_bytes(struct console_watch *w, const void *bytes, size_t n)
 {
 	bool panic;
 
@@ -63,8 +74,8 @@ void console_watch_byte(struct console_watch *w, uint8_t byte)
 	w->last_ns = clock_now_ns();
 	if (w->total == 0)
 		w->first_ns = w->last_ns;
-	w->tail[w->total++ % sizeof(w->tail)] = (char)byte;
-	panic = watch_for_panic(w, (char)byte);
+	tail_add(w, bytes, n);
+	panic = watch_for_panic(w, bytes, n);
 	mutex_unlock(&w->lock);
 	if (panic && w->panicked)
 		w->panicked(w);

@@ -3,7 +3,8 @@
  * What the guest's console says, kept and understood: its last bytes for the result, the time of
  * its first byte, and whether it was a Linux panic.
  *
- * Bytes come from vCPU threads; the rest is asked by main. A leaf lock guards the whole.
+ * Bytes come from vCPU threads and from main, which alone asks for the rest. A leaf lock guards the
+ * whole.
  */
 #ifndef VMM_MACHINE_CONSOLE_WATCH_H
 #define VMM_MACHINE_CONSOLE_WATCH_H
@@ -18,7 +19,7 @@
 enum { CONSOLE_TAIL_BYTES = 8192, CONSOLE_PANIC_BYTES = 4096 };
 
 struct console_watch {
-	/* Called once per boot, on the vCPU's thread, at the words of a panic. May be NULL. */
+	/* Called once per boot, on the thread that brings the words of a panic. May be NULL. */
 	void (*panicked)(struct console_watch *watch);
 
 	struct mutex lock;
@@ -33,7 +34,7 @@ struct console_watch {
 };
 
 void console_watch_init(struct console_watch *watch, void (*panicked)(struct console_watch *watch));
-void console_watch_byte(struct console_watch *watch, uint8_t byte);
+void console_watch_bytes(struct console_watch *watch, const void *bytes, size_t n);
 /* A new boot: a panic of the last one is forgotten, the tail and the first byte's time stay. */
 void console_watch_restart(struct console_watch *watch);
 

@@ -45,7 +45,7 @@ static int add_power_management(struct vm *vm, struct device **ret)
 
 static void on_serial_byte(struct serial16550_tap *tap, uint8_t byte)
 {
-	console_watch_byte(&container_of(tap, struct vm, tap)->watch, byte);
+	console_watch_bytes(&container_of(tap, struct vm, tap)->watch, &byte, 1);
 }
 
 static int add_serial(struct vm *vm, struct device **ret)

@@ -130,10 +130,7 @@ static unsigned count_consoles(const struct vm_config *config)
 
 static void on_hvc_bytes(struct virtio_console_tap *tap, const uint8_t *bytes, size_t n)
 {
-	struct vm *vm = container_of(tap, struct vm, hvc_tap);
-
-	for (size_t i = 0; i < n; i++)
-		console_watch_byte(&vm->watch, bytes[i]);
+	console_watch_bytes(&container_of(tap, struct vm, hvc_tap)->watch, bytes, n);
 }
 
 static unsigned fill_console_ports(struct vm *vm, struct virtio_console_port *ports)

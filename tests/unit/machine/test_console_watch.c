@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,10 +23,11 @@ static void set_up(void)
 
 TestSuite(console_watch, .init = set_up);
 
+/* Byte by byte, as a serial port brings it. */
 static void say(const char *text)
 {
 	for (; *text; text++)
-		console_watch_byte(&watch, (uint8_t)*text);
+		console_watch_bytes(&watch, text, 1);
 }
 
 Test(console_watch, panic__is_known_at_its_words)
@@ -85,9 +87,47 @@ Test(console_watch, panic__text_is_bounded)
 
 	say("Kernel panic - not syncing: long\n");
 	for (int i = 0; i < 2 * CONSOLE_PANIC_BYTES; i++)
-		console_watch_byte(&watch, 'x');
+		console_watch_bytes(&watch, "x", 1);
 	text = console_watch_panic_text(&watch);
 	cr_assert_eq(strlen(text), CONSOLE_PANIC_BYTES);
+	free(text);
+}
+
+Test(console_watch, blocks__are_the_same_as_their_bytes_wherever_they_are_cut)
+{
+	static const char said[] =
+		"boot\n[    1.234567] Kernel panic - not syncing: x\nCall Trace:\n";
+	size_t len = sizeof(said) - 1;
+
+	for (size_t first = 0; first <= len; first++) {
+		char *tail, *text;
+
+		set_up();
+		console_watch_bytes(&watch, said, first);
+		cr_assert_eq(panics, strstr(said, "Kernel") - said + 26 <= (ptrdiff_t)first);
+		console_watch_bytes(&watch, said + first, len - first);
+		cr_assert_eq(panics, 1);
+		text = console_watch_panic_text(&watch);
+		tail = console_watch_tail(&watch);
+		cr_assert_str_eq(text, strstr(said, "Kernel"));
+		cr_assert_str_eq(tail, said);
+		free(text);
+		free(tail);
+	}
+}
+
+Test(console_watch, blocks__larger_than_all_that_is_kept)
+{
+	enum { LINES = 8192, LINE = 16 };
+	static char said[LINES * LINE + 1];
+	char *text;
+
+	for (unsigned i = 0; i < LINES; i++)
+		(void)snprintf(said + i * LINE, LINE + 1, "line %010u\n", i);
+	console_watch_bytes(&watch, said, 100);
+	console_watch_bytes(&watch, said + 100, sizeof(said) - 1 - 100);
+	text = console_watch_tail(&watch);
+	cr_assert_str_eq(text, said + sizeof(said) - 1 - CONSOLE_TAIL_BYTES + LINE);
 	free(text);
 }
 
