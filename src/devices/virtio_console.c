@@ -13,11 +13,13 @@
 
 enum {
 	CTRL_D = 0x04,
-	CONFIG_LEN = 12, /* struct virtio_console_config */
+	CONFIG_LEN = 12,       /* struct virtio_console_config */
+	TURN_BYTES = 64 << 10, /* of a port's output; the loop has others to serve */
 	TELL_ALL = TELL_ADD | TELL_CONSOLE | TELL_NAME | TELL_RESIZE | TELL_OPEN,
 };
 
 static_assert(4 + 2 * (VIRTIO_CONSOLE_MAX_PORTS - 1) <= VIRTIO_MAX_QUEUES, "5.3.2");
+static_assert((int)TURN_BYTES <= (int)CHR_ROOM_MAX, "a stream can be asked for room for a piece");
 
 /* ---- ports and their queues (5.3.2) ---- */
 
@@ -155,50 +157,58 @@ static void on_eof(struct chr_rx *rx)
 
 /* ---- from the guest ---- */
 
-static void put(struct port *port, const struct iov *v)
+/* The first n bytes of what is left of the chain. */
+static void put(struct port *port, uint64_t n)
 {
 	struct virtio_console *console = port->console;
+	struct iov_cut cut = iov_cut(&port->left, n);
 
-	for (unsigned i = 0; i < v->n; i++) {
-		size_t n = v->at[i].iov_len, taken = chr_write(port->chr, v->at[i].iov_base, n);
+	for (unsigned i = 0; i < port->left.n; i++) {
+		const struct iovec *v = &port->left.at[i];
+		size_t taken = chr_write(port->chr, v->iov_base, v->iov_len);
 
-		device_count_own(&console->tx_bytes, n);
-		device_count_own(&console->dropped_bytes, n - taken);
+		device_count_own(&console->tx_bytes, v->iov_len);
+		device_count_own(&console->dropped_bytes, v->iov_len - taken);
 		if (port->tap)
-			port->tap->bytes(port->tap, v->at[i].iov_base, n);
+			port->tap->bytes(port->tap, v->iov_base, v->iov_len);
 	}
+	iov_skip(&port->left, n);
+	iov_uncut(&port->left, &cut);
+	port->budget -= n;
+	tx_queue(port)->begun += n;
 }
 
-/* True when all of it is out. */
-static bool put_in_pieces(struct port *port)
+/* Only a port that is no console waits for room. */
+static bool may_put(struct port *port, uint64_t n)
+{
+	if (n > port->budget) {
+		loop_defer_next(port->console->loop, &port->more);
+		return false;
+	}
+	return port->is_console || chr_has_room(port->chr, (size_t)n);
+}
+
+/* True when all of it is out. A piece is as large as a turn allows: what is smaller is in one. */
+static bool put_chain(struct port *port)
 {
 	while (port->left.n > 0) {
-		uint64_t n = MIN(iov_bytes(&port->left), (uint64_t)CHR_ROOM_MAX);
-		struct iov_cut cut;
+		uint64_t n = MIN(iov_bytes(&port->left), (uint64_t)TURN_BYTES);
 
-		if (!chr_has_room(port->chr, (size_t)n))
+		if (!may_put(port, n))
 			return false;
-		cut = iov_cut(&port->left, n);
-		put(port, &port->left);
-		iov_skip(&port->left, n);
-		iov_uncut(&port->left, &cut);
+		put(port, n);
 	}
-	port->in_pieces = false;
 	return true;
 }
 
-/* A port that is no console waits for room, with the chain still in the queue. */
-static bool put_or_wait(struct port *port, struct virtio_queue *q)
+/* A chain that was given back half done goes on where it was. */
+static bool take_chain(struct port *port, struct virtio_queue *q)
 {
-	if (port->chain.out_bytes > CHR_ROOM_MAX) {
-		port->in_pieces = true;
-		return put_in_pieces(port);
-	}
-	if (!chr_has_room(port->chr, (size_t)port->chain.out_bytes)) {
-		virtq_unpop(&q->vq, &port->chain);
+	if (!virtio_queue_pop(q, &port->chain, port->popped, port->console->queue_size))
 		return false;
-	}
-	put(port, &port->left);
+	port->has_chain = true;
+	port->left = (struct iov){.at = port->chain.iov, .n = port->chain.n_out};
+	iov_skip(&port->left, q->begun);
 	return true;
 }
 
@@ -206,18 +216,10 @@ static bool take_one(struct virtio_queue *q)
 {
 	struct port *port = port_of(q);
 
-	if (port->in_pieces) {
-		if (!put_in_pieces(port))
-			return false;
-	} else {
-		if (!virtio_queue_pop(q, &port->chain, port->popped, port->console->queue_size))
-			return false;
-		port->left = (struct iov){.at = port->chain.iov, .n = port->chain.n_out};
-		if (port->is_console)
-			put(port, &port->left);
-		else if (!put_or_wait(port, q))
-			return false;
-	}
+	if ((!port->has_chain && !take_chain(port, q)) || !put_chain(port))
+		return false;
+	port->has_chain = false;
+	q->begun = 0;
 	virtio_queue_done(q, &port->chain, 0);
 	return true;
 }
@@ -227,6 +229,16 @@ static void take_all(struct port *port)
 	virtio_queue_drain(tx_queue(port), take_one);
 	if (!port->is_console)
 		chr_push(port->chr);
+}
+
+static void on_more(struct loop_work *work)
+{
+	struct port *port = container_of(work, struct port, more);
+
+	catch_up(port->console);
+	port->budget = TURN_BYTES;
+	if (port->tx_runs)
+		take_all(port);
 }
 
 static void on_room(struct chr_tx *tx)
@@ -282,21 +294,19 @@ static void console_queue_kick(struct virtio_queue *q)
 		take_all(port_of(q));
 }
 
-/* What was begun of a large chain can't be taken back: what finds no room now is lost. */
-static void finish_pieces(struct port *port, struct virtio_queue *q)
+/* The chain that is under way waits in the queue, and q->begun keeps what is out already. */
+static void give_back(struct port *port, struct virtio_queue *q)
 {
-	if (!port->in_pieces)
-		return;
-	port->in_pieces = false;
-	put(port, &port->left);
-	virtio_queue_done(q, &port->chain, 0);
+	if (port->has_chain && !q->vq.broken)
+		virtq_unpop(&q->vq, &port->chain);
+	port->has_chain = false;
 }
 
 static void console_queue_stop(struct virtio_queue *q)
 {
 	set_running(q, false);
 	if (!is_control(q) && !is_rx(q))
-		finish_pieces(port_of(q), q);
+		give_back(port_of(q), q);
 	virtio_queue_stopped(q);
 }
 
@@ -322,6 +332,7 @@ static void console_save(struct virtio_dev *dev, struct state_writer *w)
 		state_put_u8(w, (uint8_t)now->tell);
 		state_put_u8(w, now->last);
 		state_put_u8(w, (uint8_t)now->ctrl_ds);
+		state_put_u64(w, tx_queue(&console->ports[i])->begun);
 	}
 }
 
@@ -373,6 +384,7 @@ static void console_load(struct virtio_dev *dev, struct state_reader *r)
 		struct port_state now = read_port(r);
 
 		adopt(&console->ports[i], &now);
+		tx_queue(&console->ports[i])->begun = state_get_u64(r);
 	}
 	mutex_lock(&dev->lock);
 	put_config(console, dev->config);
@@ -437,6 +449,7 @@ static void free_ports(struct virtio_console *console)
 	for (unsigned i = 0; console->ports && i < console->n_ports; i++) {
 		struct port *port = &console->ports[i];
 
+		loop_work_cancel(console->loop, &port->more);
 		if (port->chr) {
 			chr_set_rx(port->chr, NULL);
 			chr_set_tx(port->chr, NULL);
@@ -469,6 +482,8 @@ static int init_port(struct port *port, const struct virtio_console_port *setup)
 	port->now.last = '\n'; /* no input at all ends no line */
 	port->rx = (struct chr_rx){.bytes = on_bytes, .eof = on_eof};
 	port->tx = (struct chr_tx){.room = on_room, .peer = on_peer};
+	port->more.run = on_more;
+	port->budget = TURN_BYTES;
 	port->chr = setup->chr;
 	chr_set_rx(port->chr, &port->rx);
 	chr_set_tx(port->chr, &port->tx);

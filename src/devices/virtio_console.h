@@ -9,6 +9,9 @@
  * until the reader has room, input waits in the stream until a program of the guest has opened the
  * port. The guest is told when a client of a unix= stream comes and goes.
  *
+ * Of a port's output a turn of main's loop takes 64 KiB: a longer chain goes out in pieces. When
+ * the device is paused or saved meanwhile, it goes on where it was.
+ *
  * A driver without VIRTIO_CONSOLE_F_MULTIPORT sees the first port only, as always open.
  */
 #ifndef VMM_DEVICES_VIRTIO_CONSOLE_H
@@ -27,7 +30,7 @@ struct virtio_dev;
 
 enum { VIRTIO_CONSOLE_MAX_PORTS = 31, VIRTIO_CONSOLE_NAME_MAX = 63 };
 
-/* Sees what the guest sends on a console port, after it was written out. Main. */
+/* Sees what the guest sends on a console port, after it was written out, in blocks. Main. */
 struct virtio_console_tap {
 	void (*bytes)(struct virtio_console_tap *tap, const uint8_t *bytes, size_t n);
 };

@@ -48,10 +48,13 @@ struct port {
 	const uint8_t *input; /* while it is given to the guest */
 	size_t n_input;
 
-	struct iovec *popped; /* queue_size; of the output */
+	/* The output: one chain after another, so much of it in a turn. */
+	struct iovec *popped; /* queue_size */
 	struct virtq_chain chain;
-	struct iov left; /* of a chain so large that it goes out in pieces */
-	bool in_pieces;
+	bool has_chain;
+	struct iov left; /* of it */
+	uint64_t budget;
+	struct loop_work more; /* the budget was used up */
 };
 
 struct virtio_console {

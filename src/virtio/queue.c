@@ -36,6 +36,7 @@ void virtio_queue_clear(struct virtio_dev *dev, struct virtio_queue *q)
 	q->enabled = q->wanted = q->resetting = q->has_position = false;
 	q->state = VIRTIO_QUEUE_OFF;
 	q->vq.broken = false;
+	q->begun = 0;
 	atomic_store_explicit(&q->call_fd, -1, memory_order_relaxed);
 	if (t && t->ops->queue_reset)
 		t->ops->queue_reset(t, q);

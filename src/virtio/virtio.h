@@ -85,6 +85,9 @@ struct virtio_queue {
 	enum virtio_queue_state state;
 	bool started; /* queue_start was called, queue_stop not yet */
 	void *priv;   /* the device's own */
+	/* The device's own, as far as the next chain, which it had given back, is done: 0 when the
+	 * rings begin anew. */
+	uint64_t begun;
 
 	/* Constant while the machine runs: */
 	struct virtio_dev *dev;

@@ -324,5 +324,55 @@ class Idle(DiskTest):
                     self.check_idle("--io-engine", engine, transport=transport)
 
 
+class GiantOutput(DiskTest):
+    """A guest that sends on its virtio console what takes vmm's main thread many minutes to look at."""
+    TOTAL = 64 * 64 * 200 * MIB
+
+    def send(self):
+        """Main is at work on it, and far from its end."""
+        vm = self.start("mib=200", "-m", "256M", "--console", "none", "--hvc", "console", ready=None, guest="console")
+        vmmtest.wait_until(self.sent, "output")
+        return vm
+
+    def sent(self):
+        return self.counters(disk="console0")["tx_bytes"]
+
+    def test_the_control_socket_answers_meanwhile(self):
+        self.send()
+        status = self.place.vmm("status", "t")
+        self.assertEqual(status.returncode, 0, status)
+        self.assertIn("running", status.stdout)
+        before = self.sent()
+        vmmtest.wait_until(lambda: self.sent() > before, "more output")
+        self.assertLess(self.sent(), self.TOTAL)
+
+    def test_a_pause_holds_it_where_it_is(self):
+        self.send()
+        self.place.post("t", "/v1/pause")
+        before = self.sent()
+        self.assertEqual(self.sent(), before)
+        self.place.post("t", "/v1/resume")
+        vmmtest.wait_until(lambda: self.sent() > before, "more output")
+        self.assertLess(self.sent(), self.TOTAL)
+
+    def test_sigterm_ends_it(self):
+        vm = self.send()
+        vm.signal(signal.SIGTERM)
+        self.check(vm.wait(), 128 + signal.SIGTERM, "killed")
+
+    def test_vmm_stop_ends_it(self):
+        vm = self.send()
+        stop = self.place.vmm("stop", "t")
+        self.assertEqual(stop.returncode, 0, stop)
+        vm.wait()
+
+    def test_all_of_it_arrives_and_comes_back(self):
+        path = os.path.join(self.dir, "hvc")
+        run = run_guest("console", "chains=3 segments=5 mib=1", "--hvc", "file=" + path)
+        self.check(run, 0, "exit")
+        self.assertIn("sent\nconsole: ok", run.text)
+        self.assertEqual(os.path.getsize(path), 15 * MIB)
+
+
 if __name__ == "__main__":
     vmmtest.main()

@@ -483,12 +483,12 @@ Test(console, state_that_cannot_be_is_refused)
 	saved_take(&saved, &vcw.dev->dev);
 	cr_assert_eq(saved_load(&saved, &vcw.dev->dev, &err), 0, "%s", err.msg);
 	saved_check_lengths(&saved, &vcw.dev->dev);
-	saved.payload[saved.len - 1] = 3; /* Ctrl-Ds of the last port */
+	saved.payload[saved.len - 9] = 3; /* Ctrl-Ds of the last port */
 	cr_assert_eq(saved_load(&saved, &vcw.dev->dev, &err), -EINVAL);
-	saved.payload[saved.len - 1] = 0;
-	saved.payload[saved.len - 3] = 0xff; /* what is to be told */
+	saved.payload[saved.len - 9] = 0;
+	saved.payload[saved.len - 11] = 0xff; /* what is to be told */
 	cr_assert_eq(saved_load(&saved, &vcw.dev->dev, NULL), -EINVAL);
-	saved.payload[saved.len - 3] = 0;
-	saved.payload[saved.len - VCON_PORTS * 6 - 4] = VCON_PORTS + 1;
+	saved.payload[saved.len - 11] = 0;
+	saved.payload[saved.len - VCON_PORTS * 14 - 4] = VCON_PORTS + 1;
 	cr_assert_lt(saved_load(&saved, &vcw.dev->dev, NULL), 0);
 }
