@@ -54,12 +54,13 @@ static struct virtio_pmem *pmem_of(struct virtio_dev *vdev)
 	return container_of(vdev, struct virtio_pmem, vdev);
 }
 
-static void answer(struct virtio_queue *q, const struct virtq_chain *chain, uint32_t response)
+static void answer(struct virtio_queue *q, const struct request *request, uint32_t response)
 {
+	const struct virtq_chain *chain = &request->chain;
 	struct iov writable = {.at = chain->iov + chain->n_out, .n = chain->n_in};
 	uint8_t bytes[RESPONSE_LEN];
 
-	put_le32(bytes, response);
+	put_le32(bytes, request->unknown ? RESPONSE_EIO : response);
 	(void)iov_copy_in(&writable, bytes, sizeof(bytes));
 	virtio_queue_done(q, chain, sizeof(bytes));
 }
@@ -91,14 +92,17 @@ static bool take(struct virtio_queue *q)
 	    !check(q, request))
 		return false;
 	device_count_own(&p->flushes, 1);
-	p->n++;
+	if (p->ro)
+		answer(q, request, RESPONSE_OK);
+	else
+		p->n++;
 	return true;
 }
 
 static void answer_all(struct virtio_pmem *p, struct virtio_queue *q, uint32_t response)
 {
 	for (unsigned i = 0; i < p->n; i++)
-		answer(q, &p->batch[i].chain, p->batch[i].unknown ? RESPONSE_EIO : response);
+		answer(q, &p->batch[i], response);
 	p->n = 0;
 }
 
@@ -109,10 +113,6 @@ static void queue_kick(struct virtio_queue *q)
 	if (p->syncing)
 		return; /* synced() looks again */
 	virtio_queue_drain(q, take);
-	while (p->ro && p->n) {
-		answer_all(p, q, RESPONSE_OK);
-		virtio_queue_drain(q, take);
-	}
 	if (!p->n)
 		return;
 	p->syncing = true;

@@ -9,6 +9,7 @@
 #include "base/endian.h"
 #include "base/fd.h"
 #include "devices/virtio_pmem.h"
+#include "tests/unit/devices/data_path.h"
 #include "tests/unit/devices/vdev_world.h"
 
 enum { OK = 0, EIO_ANSWER = 1, FLUSH = 0 };
@@ -150,6 +151,38 @@ Test(virtio_pmem, read_only__has_nothing_to_sync)
 	end();
 }
 
+struct kick {
+	struct loop_work work;
+	uint64_t flushes;
+};
+
+static void kick(struct loop_work *work)
+{
+	struct kick *k = container_of(work, struct kick, work);
+
+	w.dev->ops->queue_kick(&w.dev->queues[0]);
+	k->flushes = vdev_stat(&w, "flushes");
+}
+
+Test(virtio_pmem, read_only__answers_so_many_in_a_turn_and_no_more)
+{
+	struct kick k = {.work.run = kick};
+	struct request r;
+
+	begin(4, a_bad_file(), true);
+	vdev_settle(&w);
+	r = flush_request(FLUSH);
+	for (unsigned n = 0; n < VDEV_QUEUE_SIZE; n++)
+		cr_assert_eq(driver_add_indirect(&w.q[0].dq, r.segs, 1, 1, NULL), 0);
+	(void)driver_publish(&w.q[0].dq);
+	loop_post(w.loop, &k.work);
+	for (unsigned n = 0; n < VDEV_QUEUE_SIZE; n++)
+		cr_assert_eq(vdev_await_used(&w, 0), 4);
+	cr_assert_gt(k.flushes, 0);
+	cr_assert_lt(k.flushes, VDEV_QUEUE_SIZE);
+	end();
+}
+
 Test(virtio_pmem, unknown_requests__are_answered_with_an_error_in_their_turn)
 {
 	for (unsigned i = 0; i < VDEV_COMBINATIONS; i++) {
@@ -264,4 +297,25 @@ Test(virtio_pmem, spoilt_state__is_refused_or_survived)
 	saved_check_bytes(&saved, &w.dev->dev, NULL);
 	cr_assert_eq(saved_load(&saved, &w.dev->dev, &err), 0, "%s", err.msg);
 	end();
+}
+
+static void count_costs(unsigned combination, bool ro)
+{
+	begin(combination, a_file(), ro);
+	cr_assert_eq(ask(FLUSH), OK);
+	vdev_settle(&w);
+	data_path_watch(&w);
+	for (unsigned n = 0; n < 100; n++)
+		cr_assert_eq(ask(FLUSH), OK);
+	vdev_settle(&w);
+	data_path_look_away();
+	cr_assert_eq(data_path_allocations(), 0);
+	cr_assert_eq(data_path_locks(), 0);
+	end();
+}
+
+Test(virtio_pmem, nothing_is_allocated_or_locked)
+{
+	for (unsigned i = 0; i < VDEV_COMBINATIONS; i++)
+		count_costs(i, i & 2);
 }
