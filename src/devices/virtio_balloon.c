@@ -30,7 +30,7 @@ enum {
 	STAT_LEN = 10, /* le16 tag, le64 value (5.5.6.4) */
 	STAT_TAGS = 16,
 	STATS_MOST = 64,      /* entries that are looked at */
-	PAGES_MOST = 1 << 16, /* in one chain; Linux gives 256. The rest is not discarded. */
+	PAGES_MOST = 1 << 12, /* in one chain; Linux gives 256. The rest is not discarded. */
 };
 
 struct virtio_balloon {
