@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "devices/virtio_rng.h"
+#include "tests/unit/devices/data_path.h"
 #include "tests/unit/devices/vdev_world.h"
 
 static struct vdev_world w;
@@ -169,4 +170,24 @@ Test(rng, buffer_outside_of_memory_breaks_it_until_the_next_reset)
 	vdev_reset(&w);
 	vdev_up(&w, 0);
 	cr_assert_eq(vdev_request(&w, 0, &seg, 0, 1), 16);
+}
+
+Test(rng, nothing_is_allocated_or_locked)
+{
+	struct driver_seg seg;
+
+	begin(2);
+	seg = (struct driver_seg){guest_alloc(&w.mem, VIRTIO_RNG_MOST, 8), VIRTIO_RNG_MOST};
+	vdev_settle(&w);
+	data_path_watch(&w);
+	for (unsigned round = 0; round < 5; round++) {
+		for (unsigned i = 0; i < VDEV_QUEUE_SIZE; i++)
+			cr_assert_eq(driver_add(&w.q[0].dq, &seg, 0, 1, NULL), 0);
+		vdev_publish(&w, 0);
+		for (unsigned i = 0; i < VDEV_QUEUE_SIZE; i++)
+			cr_assert_eq(vdev_await_used(&w, 0), VIRTIO_RNG_MOST);
+	}
+	data_path_look_away();
+	cr_assert_eq(data_path_allocations(), 0);
+	cr_assert_eq(data_path_locks(), 0);
 }

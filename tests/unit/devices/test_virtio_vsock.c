@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "devices/virtio_vsock.h"
 #include "devices/vsock_conn.h"
+#include "tests/unit/devices/data_path.h"
 #include "tests/unit/devices/vsock_world.h"
 
 enum {
@@ -382,4 +383,27 @@ Test(vsock, hundred_clients_that_leave_in_the_middle)
 
 		both_ways(52, host_port, fd);
 	}
+}
+
+/* ---- cost ---- */
+
+Test(vsock, nothing_is_allocated_or_locked_on_the_way)
+{
+	static uint8_t bytes[3000];
+	uint32_t host_port;
+	int fd = host_open(52, &host_port);
+
+	vdev_settle(&vsw);
+	data_path_watch(&vsw);
+	for (unsigned i = 0; i < 20; i++) {
+		guest_send_data(52, host_port, bytes, sizeof(bytes));
+		host_expect(fd, bytes, sizeof(bytes));
+		host_write(fd, bytes, sizeof(bytes));
+		while (guest_receive().op != RW)
+			;
+	}
+	data_path_look_away();
+	cr_assert_eq(data_path_allocations(), 0);
+	cr_assert_eq(data_path_locks(), 0);
+	close(fd);
 }
