@@ -403,7 +403,7 @@ const struct schema_row schema_rows[] = {
 		.max = 10 * NS_PER_MS,
 		.arg = "TIME",
 		.fallback = "0",
-		.help = "how long a thread looks for work before it sleeps, such as 50us",
+		.help = "how long a thread looks for work at most before it sleeps, such as 50us",
 	},
 	{
 		.object = "iothreads",
