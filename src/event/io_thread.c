@@ -139,6 +139,7 @@ void io_thread_stop(struct io_thread *thread)
 		return;
 	loop_stop(thread->loop);
 	(void)pthread_join(thread->thread, NULL);
+	loop_release(thread->loop);
 	thread->started = false;
 }
 

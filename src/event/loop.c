@@ -435,8 +435,14 @@ void loop_claim(struct loop *loop)
 	atomic_store(&loop->runner, (uintptr_t)pthread_self());
 }
 
+void loop_release(struct loop *loop)
+{
+	atomic_store(&loop->runner, 0);
+}
+
 int loop_run(struct loop *loop)
 {
+	bool claimed = atomic_load(&loop->runner) != 0;
 	int r;
 
 	vmm_assert(!loop->running);
@@ -446,7 +452,8 @@ int loop_run(struct loop *loop)
 	/* A stop ends one run: the flag is taken, not read. */
 	while (r == 0 && !atomic_exchange_explicit(&loop->stop, false, memory_order_acquire))
 		r = one_turn(loop);
-	atomic_store(&loop->runner, 0);
+	if (!claimed)
+		loop_release(loop);
 	loop->running = false;
 	return r;
 }

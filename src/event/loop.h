@@ -76,8 +76,10 @@ int loop_run(struct loop *loop) must_check;
 /* Any thread, and async-signal-safe. Events already fetched are still handled. */
 void loop_stop(struct loop *loop);
 
-/* The calling thread is about to run the loop: from here on it counts as running it. */
+/* The calling thread is about to run the loop: from here on it counts as running it, also after
+ * loop_run() and after its own end, until loop_release(). Any thread, once nobody asks any more. */
 void loop_claim(struct loop *loop);
+void loop_release(struct loop *loop);
 /* Whether another thread than the caller's runs the loop at this moment. Any thread. */
 bool loop_is_elsewhere(const struct loop *loop);
 

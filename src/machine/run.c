@@ -432,8 +432,11 @@ int vm_run(struct vm *vm, struct outcome *ret, struct err *err)
 		loop_timer_arm(vm->loop, &vm->timeout, vm->config->timeout_ns);
 	vcpus_resume(&vm->vcpus);
 	vm_emit(vm, &(struct vm_event){.name = "running"});
+	/* Queues on it are nobody else's before the last vCPU has stopped. */
+	loop_claim(vm->loop);
 	r = loop_run(vm->loop);
 	vcpus_stop(&vm->vcpus);
+	loop_release(vm->loop);
 	if (r < 0)
 		vm->outcome.reason = END_VMM_ERROR;
 	tell_end(vm, &vm->outcome);
