@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/virtio_vsock.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -30,6 +31,8 @@ struct virtio_vsock {
 	bool rx_runs, tx_runs;
 	bool tx_waits;			/* packets were left in the queue */
 	bool tell_reset;		/* of the transport */
+	atomic_bool forget;		/* what is left of a driver that has been reset */
+	struct loop_work forgets;	/* posted with it */
 	struct iovec *popped, *payload; /* MAX_IOVECS each */
 };
 
@@ -261,10 +264,23 @@ static bool send_event(struct virtio_queue *q)
 
 /* ---- queues ---- */
 
+static void catch_up(struct virtio_vsock *v)
+{
+	if (atomic_exchange(&v->forget, false))
+		vsock_mux_forget(&v->mux);
+}
+
+static void forget(struct loop_work *work)
+{
+	catch_up(container_of(work, struct virtio_vsock, forgets));
+}
+
+/* A new driver's start may be posted ahead of what the old one's reset has posted. */
 static void vsock_queue_start(struct virtio_queue *q)
 {
 	struct virtio_vsock *v = vsock_of(q->dev);
 
+	catch_up(v);
 	if (q->index == QUEUE_EVENT)
 		return;
 	*(q->index == QUEUE_RX ? &v->rx_runs : &v->tx_runs) = true;
@@ -300,11 +316,13 @@ static void vsock_queue_stop(struct virtio_queue *q)
 	virtio_queue_stopped(q);
 }
 
+/* On a vCPU's thread where no queue was live, and connections are the loop's. */
 static void vsock_reset(struct virtio_dev *dev)
 {
 	struct virtio_vsock *v = vsock_of(dev);
 
-	vsock_mux_forget(&v->mux);
+	atomic_store(&v->forget, true);
+	loop_post(v->mux.loop, &v->forgets);
 	v->tell_reset = false;
 	v->tx_waits = false;
 }
@@ -330,6 +348,7 @@ static void vsock_free(struct device *dev)
 	if (v->mux.loop) {
 		vsock_mux_done(&v->mux);
 		loop_work_cancel(v->mux.loop, &v->more);
+		loop_work_cancel(v->mux.loop, &v->forgets);
 	}
 	virtio_dev_done(&v->virtio);
 	free(v->popped);
@@ -400,6 +419,7 @@ static int init(struct virtio_vsock *v, const struct virtio_vsock_setup *setup)
 				   setup->path);
 	v->mux.serve = serve_mux;
 	v->more.run = serve_more;
+	v->forgets.run = forget;
 	v->popped = calloc(MAX_IOVECS, sizeof(*v->popped));
 	v->payload = calloc(MAX_IOVECS, sizeof(*v->payload));
 	return v->popped && v->payload ? r : -ENOMEM;

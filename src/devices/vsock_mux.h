@@ -3,7 +3,7 @@
  * All connections of a vsock device: which packet is for which, who may send next, the listening
  * socket, and the time that half-open ones have. It knows of packets but not of queues.
  *
- * The loop's thread, but init, done and forget. Nothing is allocated but for a new connection, of
+ * The loop's thread, but init and done. Nothing is allocated but for a new connection, of
  * which there are at most VSOCK_MAX_CONNECTIONS. What a handler has changed is worked off by
  * vsock_mux_settle() at its end; a connection lives at least until then.
  */
@@ -63,7 +63,7 @@ void vsock_mux_done(struct vsock_mux *mux);
 /* Watches its sockets, or leaves them alone. */
 void vsock_mux_start(struct vsock_mux *mux);
 void vsock_mux_stop(struct vsock_mux *mux);
-/* Closes all connections without a word to the guest. Stopped; any thread. */
+/* Closes all connections without a word to the guest. Stopped. */
 void vsock_mux_forget(struct vsock_mux *mux);
 
 /* False: no packet can be taken now, since what would be answered finds no room. */

@@ -63,7 +63,8 @@ struct virtio_dev_ops {
 	void (*queue_stop)(struct virtio_queue *q);
 
 	/* All queues have stopped after a reset by the driver or of the machine: forget what the
-	 * driver had set. Any thread, device's lock. May be NULL. */
+	 * driver had set. Any thread, device's lock; on a vCPU's, which may not call the host,
+	 * where no queue was live: what belongs to a loop is posted to it. May be NULL. */
 	void (*reset)(struct virtio_dev *dev);
 
 	/* What the device has besides its configuration space and queues. Main, quiesced; may be

@@ -393,7 +393,7 @@ Test(vsock_flow, receive_buffer_without_room_for_data_breaks_the_device)
 	close(host_open(52, &host_port));
 }
 
-/* ---- pause, reset, restore ---- */
+/* ---- pause, restore ---- */
 
 static void pause_and_resume(void)
 {
@@ -432,88 +432,6 @@ Test(vsock_flow, pause_keeps_connections_and_lets_nobody_spin)
 	host_expect(fd, "after", 5);
 	close(fd);
 	close(fd2);
-}
-
-Test(vsock_flow, reset_by_the_driver_closes_all_connections)
-{
-	uint32_t host_port;
-	int fd = host_open(52, &host_port), fd2 = host_connect();
-
-	host_write(fd2, "CONN", 4);
-	vdev_settle(&vsw);
-	vdev_reset(&vsw);
-	host_expect_end(fd);
-	host_expect_end(fd2);
-	close(fd);
-	close(fd2);
-	vsock_driver_up();
-	guest_post(8);
-	fd = host_open(52, &host_port);
-	host_write(fd, "again", 5);
-	(void)guest_expect(RW, 52, host_port);
-	close(fd);
-}
-
-static void await_queue_reset(unsigned queue)
-{
-	struct virtio_queue_regs regs;
-
-	virtio_dev_reset_queue(vsw.dev, queue);
-	do {
-		vdev_settle(&vsw);
-		cr_assert(virtio_dev_queue_regs(vsw.dev, queue, &regs));
-	} while (regs.enabled);
-}
-
-static void enable_again(unsigned queue)
-{
-	struct driver_queue *dq = &vsw.q[queue].dq;
-	const uint64_t gpas[] = {dq->desc_gpa, dq->driver_gpa, dq->device_gpa};
-
-	driver_reset(dq);
-	virtio_dev_set_queue_size(vsw.dev, queue, vsw.setup.size);
-	for (unsigned i = 0; i < 3; i++) {
-		virtio_dev_set_queue_half(vsw.dev, queue, (enum virtio_queue_field)i, 0,
-					  (uint32_t)gpas[i]);
-		virtio_dev_set_queue_half(vsw.dev, queue, (enum virtio_queue_field)i, 32,
-					  (uint32_t)(gpas[i] >> 32));
-	}
-	virtio_dev_enable_queue(vsw.dev, queue);
-	atomic_store(&vsw.dev->queues[queue].call_fd, vsw.q[queue].call);
-}
-
-Test(vsock_flow, reset_of_one_queue_keeps_connections_and_what_the_other_was_given)
-{
-	struct vsock_packet p = {.src_cid = VSOCK_CID,
-				 .dst_cid = 2,
-				 .src_port = 52,
-				 .type = 1,
-				 .op = RW,
-				 .len = 4,
-				 .buf_alloc = 4096};
-	struct driver_seg seg = {.len = VSOCK_HEADER_LEN + 4};
-	uint32_t host_port;
-	int fd;
-
-	vdev_reset(&vsw);
-	vdev_up(&vsw, VIRTIO_BIT(0) | VIRTIO_BIT(40 /* RING_RESET */));
-	guest_post(8);
-	fd = host_open(52, &host_port);
-	await_queue_reset(VSOCK_Q_RX);
-	p.dst_port = host_port;
-	vsock_packet_encode(&p, bytes);
-	memcpy(bytes + VSOCK_HEADER_LEN, "kept", 4);
-	seg.gpa = vdev_bytes(&vsw, bytes, seg.len);
-	cr_assert_eq(driver_add(&vsw.q[VSOCK_Q_TX].dq, &seg, 1, 0, NULL), 0);
-	vdev_publish(&vsw, VSOCK_Q_TX);
-	host_write(fd, "also kept", 9);
-	expect_idle();
-	enable_again(VSOCK_Q_RX);
-	host_expect(fd, "kept", 4);
-	(void)vdev_await_used(&vsw, VSOCK_Q_TX);
-	guest_post(8);
-	cr_assert_eq(guest_expect(RW, 52, host_port).len, 9);
-	close(fd);
 }
 
 Test(vsock_flow, restored_guest_is_told_that_its_connections_are_gone)
