@@ -11,6 +11,8 @@
 enum {
 	/* PCI configuration space */
 	PCI_CAPABILITIES = 0x34,
+	PCI_COMMAND = 0x04,
+	COMMAND_MASTER = 4,
 	CAP_VENDOR = 0x09,
 	CAP_MSIX = 0x11,
 	MSIX_ENABLE = 1u << 31, /* in the dword at the capability */
@@ -31,6 +33,7 @@ enum {
 	C_QUEUE_DESC = 32,
 	C_QUEUE_DRIVER = 40,
 	C_QUEUE_DEVICE = 48,
+	C_QUEUE_RESET = 58,
 
 	/* 4.2.2 */
 	M_MAGIC = 0x00,
@@ -50,6 +53,7 @@ enum {
 	M_QUEUE_DESC = 0x80,
 	M_QUEUE_DRIVER = 0x90,
 	M_QUEUE_DEVICE = 0xa0,
+	M_QUEUE_RESET = 0xc0,
 	M_CONFIG = 0x100,
 	M_MAGIC_VALUE = 0x74726976,
 };
@@ -127,7 +131,7 @@ static bool find_pci(unsigned type, unsigned nth, struct vdev *ret)
 		if (pci_read(slot, 0) != ((VIRTIO_DEVICE + type) << 16 | VIRTIO_VENDOR) ||
 		    nth-- > 0)
 			continue;
-		*ret = (struct vdev){0};
+		*ret = (struct vdev){.slot = slot};
 		take_capabilities(ret, slot);
 		pci_enable(slot);
 		return ret->common && ret->notify;
@@ -268,6 +272,37 @@ void vdev_set_queue(struct vdev *dev, unsigned i, uint16_t size, const void *des
 	}
 	write16(dev->common + C_QUEUE_VECTOR, vector);
 	write16(dev->common + C_QUEUE_ENABLE, 1);
+}
+
+void vdev_reset_queue(struct vdev *dev, unsigned i)
+{
+	select_queue(dev, i);
+	if (dev->mmio) {
+		mmio_write32(dev->base + M_QUEUE_RESET, 1);
+		while (mmio_read32(dev->base + M_QUEUE_RESET) != 0)
+			;
+		return;
+	}
+	write16(dev->common + C_QUEUE_RESET, 1);
+	while (read16(dev->common + C_QUEUE_RESET) != 0)
+		;
+}
+
+void vdev_unready_queue(struct vdev *dev, unsigned i)
+{
+	select_queue(dev, i);
+	mmio_write32(dev->base + M_QUEUE_READY, 0);
+	while (mmio_read32(dev->base + M_QUEUE_READY) != 0)
+		;
+}
+
+void vdev_bus_master(struct vdev *dev, bool on)
+{
+	uint32_t command = pci_read(dev->slot, PCI_COMMAND);
+
+	/* The status above it is cleared by ones. */
+	command &= 0xffff & ~(uint32_t)COMMAND_MASTER;
+	pci_write(dev->slot, PCI_COMMAND, on ? command | COMMAND_MASTER : command);
 }
 
 /* mmio's addresses can't be read back: there the proof is that the queue goes on working. */

@@ -9,7 +9,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum vdev_type { VDEV_NET = 1, VDEV_BLK = 2, VDEV_CONSOLE = 3, VDEV_RNG = 4, VDEV_BALLOON = 5 };
+enum vdev_type {
+	VDEV_NET = 1,
+	VDEV_BLK = 2,
+	VDEV_CONSOLE = 3,
+	VDEV_RNG = 4,
+	VDEV_BALLOON = 5,
+	VDEV_VSOCK = 19,
+	VDEV_MEM = 24,
+	VDEV_PMEM = 27,
+};
 
 enum vdev_status {
 	VDEV_ACKNOWLEDGE = 1,
@@ -33,8 +42,8 @@ struct vdev {
 	uintptr_t common, notify, isr, device; /* pci: the four structures */
 	uint32_t notify_multiplier;
 	uintptr_t msix;	   /* pci: vector table; 0: none */
-	uintptr_t config;  /* pci: configuration space */
 	unsigned msix_at;  /* its capability */
+	unsigned slot;	   /* pci */
 	uint64_t features; /* negotiated */
 };
 
@@ -53,6 +62,12 @@ uint16_t vdev_queue_max(struct vdev *dev, unsigned i);
 /* Enables queue i. vector: MSI-X entry, 0xffff for none. */
 void vdev_set_queue(struct vdev *dev, unsigned i, uint16_t size, const void *desc,
 		    const void *driver, const void *device, uint16_t vector);
+/* Stops queue i alone (2.6.1), or on mmio takes QueueReady back (4.2.2.2), and waits until it has.
+ */
+void vdev_reset_queue(struct vdev *dev, unsigned i);
+void vdev_unready_queue(struct vdev *dev, unsigned i);
+/* pci: whether the device may reach memory; vdev_find() has let it. */
+void vdev_bus_master(struct vdev *dev, bool on);
 /* Reads back: the addresses and the size are still what they were after poison was written. */
 bool vdev_queue_is_frozen(struct vdev *dev, unsigned i);
 /* Where a kick is written, and what. */

@@ -6,7 +6,6 @@ import itertools
 import os
 import signal
 import tempfile
-import time
 
 import vmmtest
 from controltest import Place
@@ -281,47 +280,6 @@ class Counters(DiskTest):
         listed = {d["id"]: d for d in self.place.json("t", "/v1/devices")}["disk0"]["stats"]
         self.assertEqual({s["name"] for s in listed}, set(counters))
         self.end(vm)
-
-
-class Idle(DiskTest):
-    @staticmethod
-    def switches(pid):
-        """How often each thread but the vCPUs has gone to sleep: it woke up as often."""
-        found = {}
-        tasks = "/proc/%d/task" % pid
-        for tid in os.listdir(tasks):
-            with open("%s/%s/status" % (tasks, tid), encoding="ascii") as f:
-                fields = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
-            if not fields["Name"].startswith("vcpu"):
-                found[fields["Name"], tid] = int(fields["voluntary_ctxt_switches"])
-        return found
-
-    def check_idle(self, *args, transport="pci"):
-        disk = self.image()
-        vm = self.start("wait=irq irq=1", "-d", disk, *args, transport=transport)
-        vmmtest.wait_until(lambda: self.place.json("t", "/v1/stats")["control"]["connections"] == 1, "nobody else")
-        before = self.settled(vm.pid)
-        self.assertIn("io/0", {name for name, _ in before})
-        time.sleep(10 if LONG else 2)
-        self.assertEqual(self.switches(vm.pid), before)
-        self.end(vm)
-
-    def settled(self, pid):
-        """Once what was asked for has been answered and two looks in a row give the same."""
-        seen = [None]
-
-        def same():
-            before, seen[0] = seen[0], self.switches(pid)
-            return seen[0] == before
-
-        vmmtest.wait_until(same, "rest")
-        return seen[0]
-
-    def test_an_idle_guest_wakes_nobody(self):
-        for engine in ("auto", "epoll"):
-            for transport in TRANSPORTS:
-                with self.subTest(engine=engine, transport=transport):
-                    self.check_idle("--io-engine", engine, transport=transport)
 
 
 class GiantOutput(DiskTest):

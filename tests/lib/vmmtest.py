@@ -139,11 +139,11 @@ class Vmm:
     """A running `vmm run`. Use as a context manager: leaving it kills what is left.
 
     With tty=True its standard input and output are a terminal, whose other side is self.master. program: what is
-    started instead of VMM.
+    started instead of VMM. It inherits fds.
     """
 
     def __init__(self, *args, tty=False, stdin=subprocess.PIPE, stdout=subprocess.PIPE, result=True,
-                 command="run", cwd=None, env=None, preexec=None, program=None):
+                 command="run", cwd=None, env=None, preexec=None, program=None, fds=()):
         self._dir = tempfile.TemporaryDirectory(prefix="vmmtest-")
         self._result = os.path.join(self._dir.name, "result.json")
         self._err_path = os.path.join(self._dir.name, "stderr")
@@ -158,7 +158,7 @@ class Vmm:
         with open(self._err_path, "wb") as err:
             self.process = subprocess.Popen(
                 argv, stdin=stdin, stdout=stdout, stderr=err, cwd=cwd, env=env,
-                start_new_session=tty, preexec_fn=self._take_tty if tty else preexec)
+                start_new_session=tty, preexec_fn=self._take_tty if tty else preexec, pass_fds=fds)
         self._fd = self.master if tty else (self.process.stdout.fileno() if self.process.stdout else -1)
 
     def _take_tty(self):
