@@ -183,7 +183,8 @@ class Vsock:
         guest lives. linger: seconds that are left to the program once the host has ended."""
         if self.connects(port):
             return
-        self.guest.sh(f'socat -b {CHUNK} -t {linger} VSOCK-LISTEN:{port},fork,backlog=128 EXEC:{program} >/tmp/listen.log 2>&1 &')
+        self.guest.sh(f'socat -b {CHUNK} -t {linger} VSOCK-LISTEN:{port},fork,backlog=128 EXEC:{program} '
+                      '>/tmp/listen.log 2>&1 &')
         vmmtest.wait_until(lambda: self.connects(port), 'the guest listens')
 
     def connects(self, port):
@@ -216,7 +217,8 @@ class Vsock:
 
     def give_material(self, server):
         """Has the guest keep what send_data_of() needs."""
-        self.guest.start(f'socat -b {CHUNK} -u VSOCK-CONNECT:2:{HOST_PORT} CREATE:/tmp/material && sha256sum /tmp/material')
+        self.guest.start(f'socat -b {CHUNK} -u VSOCK-CONNECT:2:{HOST_PORT} CREATE:/tmp/material && '
+                         'sha256sum /tmp/material')
         with accept(server) as connection:
             connection.sendall(data_of(0))
         self.assertEqual(self.guest.finish().split()[:1], [sha256(data_of(0))])
@@ -243,17 +245,21 @@ class Vsock:
             self.give_material(server)
             before = self.guest.stats('vsock0')
             there = [self.connect(SUM_PORT) for _ in numbers]
-            self.guest.start(f'(for i in $(seq 0 {CONNECTIONS - 1}); do ({send_data_of("i")} || echo failed $i) & done; wait)')
+            self.guest.start(f'''(
+                for i in $(seq 0 {CONNECTIONS - 1}); do
+                    ({send_data_of("i")} || echo failed $i) &
+                done; wait)''')
             back = [accept(server) for _ in numbers]
             results = at_once(lambda call: call(), [
                 *(functools.partial(send, there[number], data_of(number)) for number in numbers),
                 *(functools.partial(receive, connection) for connection in back)])
             self.assertEqual(self.guest.finish(), '')
-        self.assertEqual(results[:CONNECTIONS], [f'{digest}  -\n' for digest in sums])
-        self.assertEqual(sorted(map(str, results[CONNECTIONS:])), sorted(str((TRANSFER, digest)) for digest in sums))
+        answers, received = results[:CONNECTIONS], results[CONNECTIONS:]
+        self.assertEqual(answers, [f'{digest}  -\n' for digest in sums])
+        self.assertEqual(sorted(map(str, received)), sorted(str((TRANSFER, digest)) for digest in sums))
         after = self.guest.stats('vsock0')
         self.assertEqual(after['rx_bytes'] - before['rx_bytes'], CONNECTIONS * TRANSFER)
-        self.assertEqual(after['tx_bytes'] - before['tx_bytes'], CONNECTIONS * TRANSFER + sum(map(len, results[:CONNECTIONS])))
+        self.assertEqual(after['tx_bytes'] - before['tx_bytes'], CONNECTIONS * TRANSFER + sum(map(len, answers)))
 
     def test_vsock_host_leaves_in_the_middle(self):
         """Half of the connections of the host, while as much is on its way back; the guest's programs for those come to
@@ -406,22 +412,25 @@ class Devices(Vsock, ShellTest):
         """The guest takes it, uses it and gives it back."""
         def set_size(wanted):
             self.guest.ctl('device', 'mem0', 'set', f'size={wanted >> 20}M')
-            vmmtest.wait_until(lambda: self.guest.stats('mem0')['plugged_bytes'] == wanted, f'{wanted >> 20} MiB plugged')
+            vmmtest.wait_until(lambda: self.guest.stats('mem0')['plugged_bytes'] == wanted, f'{wanted} bytes plugged')
 
         before = self.memory()
         set_size(size)
         vmmtest.wait_until(lambda: self.memory() >= before + size - 12 * MIB, 'the plugged memory')
         # Linux takes movable pages from there first.
-        self.guest.sh(f'mount -t tmpfs tmpfs /mnt && head -c {32 * MIB} /dev/urandom > /mnt/large && md5sum < /mnt/large && umount /mnt')
+        sums = self.guest.sh(f'''
+            mount -t tmpfs tmpfs /mnt && head -c {8 * MIB} /dev/urandom | tee /mnt/large | sha256sum
+            sha256sum < /mnt/large && umount /mnt''').splitlines()
+        self.assertEqual((len(sums), len(set(sums))), (2, 1), sums)
         set_size(0)
         vmmtest.wait_until(lambda: self.memory() <= before, 'the memory to be unplugged')
 
-    def look_at_balloon(self, size=64 * MIB):
+    def look_at_balloon(self, size=32 * MIB):
         """The guest gives up that much, its host gets it, and the guest has it back."""
         def change(wanted, counter):
             before = self.guest.stats('balloon0')
             self.guest.ctl('device', 'balloon0', 'set', f'size={wanted >> 20}M')
-            vmmtest.wait_until(lambda: self.guest.stats('balloon0')['actual_bytes'] == wanted, f'a balloon of {wanted >> 20} MiB')
+            vmmtest.wait_until(lambda: self.guest.stats('balloon0')['actual_bytes'] == wanted, f'{wanted} bytes in it')
             after = self.guest.stats('balloon0')
             self.assertEqual(after[counter] - before[counter], size >> 12)
             return after['discarded_bytes'] - before['discarded_bytes']
