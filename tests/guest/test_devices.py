@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest with one virtio device of each kind: it resets them while none of their queues runs, and it idles."""
 
+import errno
+import fcntl
 import os
 import socket
+import struct
 import tempfile
 import time
+import unittest
 
 import vmmtest
 from controltest import Place
@@ -61,6 +65,42 @@ class Stream(Peer):
     def close(self):
         self.listener.close()
         super().close()
+
+
+class Tap(Peer):
+    """A tap that vmm inherits, and the host's side of it."""
+    TUNSETIFF, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x400454ca, 0x2, 0x1000, 0x4000
+    SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
+
+    def __init__(self):
+        super().__init__()
+        self.fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+        flags = self.IFF_TAP | self.IFF_NO_PI | self.IFF_VNET_HDR
+        made = fcntl.ioctl(self.fd, self.TUNSETIFF, struct.pack("16sH22x", b"vmmtest%d", flags))
+        name = made[:16].rstrip(b"\0")
+        self.option, self.fds = "fd=%d" % self.fd, (self.fd,)
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(FRAME_TYPE))
+        fcntl.ioctl(self.socket, self.SIOCSIFFLAGS, struct.pack("16sH22x", name, self.IFF_UP))
+        self.socket.bind((name.decode(), FRAME_TYPE))
+
+    def plug(self):
+        """It is vmm's alone now."""
+        os.close(self.fd)
+        self.fd = -1
+
+    def close(self):
+        super().close()
+        if self.fd >= 0:
+            os.close(self.fd)
+
+
+def tap_or_skip():
+    try:
+        return Tap()
+    except OSError as e:
+        if e.errno in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENODEV):
+            raise unittest.SkipTest("no tap can be made here: " + e.strerror) from None
+        raise
 
 
 class DevicesTest(GuestTest):
@@ -235,6 +275,35 @@ class IoThreads(Quiet):
         self.assertEqual(os.sched_getaffinity(vm.pid), set(allowed), "main goes where it likes")
         vm.send(b"q")
         self.check(vm.wait(), 0, "exit")
+
+    def work(self, vm):
+        """How often each I/O thread has slept while the guest's disk did five rounds."""
+        before = self.settled(vm.pid)
+        for _ in range(5):
+            vm.send(b"x")
+            vm.wait_for("round")
+        after = self.settled(vm.pid)
+        return {name: after[name, tid] - count for (name, tid), count in before.items() if name.startswith("io/")}
+
+    def test_disk_is_the_work_of_the_thread_that_it_was_given(self):
+        with tempfile.TemporaryDirectory(prefix="devices-") as self.dir:
+            disk = self.image("disk", MIB)
+            for number in (0, 1):
+                with self.place.start("t", "blk", "disk=0 wait=1", "--iothreads", "2",
+                                      "-d", "%s,iothread=%d" % (disk, number)) as vm:
+                    vm.wait_for("ready")
+                    slept = self.work(vm)
+                    self.assertGreaterEqual(slept["io/%d" % number], 5)
+                    self.assertEqual(slept["io/%d" % (1 - number)], 0)
+                    vm.send(b"q")
+                    self.check(vm.wait(), 0, "exit")
+
+
+class InheritedTap(DevicesTest):
+    def test_frames_go_through_a_tap_that_somebody_else_opened(self):
+        vm = self.start("", peer=tap_or_skip())
+        self.bring_up(vm)
+        self.end(vm)
 
 
 if __name__ == "__main__":
