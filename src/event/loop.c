@@ -319,17 +319,15 @@ static bool is_polling(const struct loop *loop)
 	return loop->busy || clock_now_ns() - loop->active_ns < loop->window_ns;
 }
 
-/* Asking pays where less time goes by than could be spent on it: the window opens when a sleep was
- * that short, and closes when it ended in vain. */
-static void open_window(struct loop *loop, uint64_t slept_ns)
+/* Asking pays where it would have found in time what ended the sleep. Some long sleeps are not yet
+ * the rule: the scheduler may have kept the driver waiting. */
+static void adapt_window(struct loop *loop, uint64_t slept_ns)
 {
 	if (slept_ns < loop->poll_ns)
-		loop->window_ns = MIN(MAX(2 * loop->window_ns, LEAST_WINDOW_NS), loop->poll_ns);
-}
-
-static void close_window(struct loop *loop)
-{
-	loop->window_ns = loop->window_ns > LEAST_WINDOW_NS ? loop->window_ns / 2 : 0;
+		loop->window_ns = loop->poll_ns;
+	else
+		loop->window_ns -=
+			loop->window_ns > LEAST_WINDOW_NS ? loop->window_ns / 8 : loop->window_ns;
 }
 
 /* Looks at the clock only when a turn had nothing to do after one that had. */
@@ -372,7 +370,6 @@ static bool goes_on_polling(struct loop *loop)
 	if (!loop->must_rest)
 		return false;
 	loop->must_rest = false;
-	close_window(loop);
 	loop->busy = ask_pollers(loop, true) > 0;
 	return loop->busy;
 }
@@ -403,7 +400,7 @@ static int sleep_in_turn(struct loop *loop, const struct timespec *timeout)
 	uint64_t start = clock_now_ns();
 	int n = loop->ops->turn(loop, timeout);
 
-	open_window(loop, clock_now_ns() - start);
+	adapt_window(loop, clock_now_ns() - start);
 	return n;
 }
 

@@ -365,7 +365,7 @@ struct seldom {
 	int rounds, times_before_last;
 };
 
-enum { SELDOM_ROUNDS = 15 };
+enum { SELDOM_ROUNDS = 80 };
 
 static void fire_seldom(struct loop_timer *timer)
 {
