@@ -404,6 +404,18 @@ static int sleep_in_turn(struct loop *loop, const struct timespec *timeout)
 	return n;
 }
 
+/*
+ * Somebody who posted may not have come to his kick yet, and no one after him has kicked. A loop
+ * that sleeps waits for it; one that has other work to do must not be ahead of it for long.
+ */
+static int run_unkicked(struct loop *loop)
+{
+	if (!atomic_load_explicit(&loop->posted, memory_order_relaxed))
+		return 0;
+	loop_run_posted(loop);
+	return 1;
+}
+
 /* 0 or -errno. */
 static int one_turn(struct loop *loop)
 {
@@ -416,6 +428,8 @@ static int one_turn(struct loop *loop)
 	if (n < 0)
 		return n;
 	loop->turns++;
+	if (loop_is_poll_only(timeout))
+		n += run_unkicked(loop);
 	n += fire_timers(loop);
 	if (polling)
 		n += ask_pollers(loop, false);

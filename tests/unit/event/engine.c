@@ -43,6 +43,13 @@ uint64_t engine_poll_window(const struct loop *loop)
 	return loop->window_ns;
 }
 
+void engine_post_without_kick(struct loop *loop, struct loop_work *work)
+{
+	work->queued = true;
+	work->next = atomic_load(&loop->posted);
+	atomic_store(&loop->posted, work);
+}
+
 uint64_t engine_turns(const struct loop *loop)
 {
 	return loop->turns;

@@ -16,6 +16,8 @@ struct loop *engine_loop(unsigned depth, uint64_t poll_ns);
 
 /* How long it polls at present. */
 uint64_t engine_poll_window(const struct loop *loop);
+/* As far as somebody has come who was held up within loop_post(). Nobody else posts. */
+void engine_post_without_kick(struct loop *loop, struct loop_work *work);
 /* How often the loop has woken up. */
 uint64_t engine_turns(const struct loop *loop);
 

@@ -207,6 +207,20 @@ Test(turn, work_deferred_to_the_next_turn_comes_after_what_this_turn_defers)
 	cr_assert_not(gone.work.queued);
 }
 
+/* The second one relies on the kick of the first. */
+Test(turn, busy_loop_does_not_wait_for_a_kick_that_is_late)
+{
+	struct counted_work busy = {.work.run = defer_to_next};
+	struct counted_work late = {.work.run = count_run}, own = {.work.run = count_run};
+
+	engine_post_without_kick(loop, &late.work);
+	loop_post(loop, &own.work);
+	loop_defer_next(loop, &busy.work);
+	run();
+	cr_assert_eq(late.runs, 1);
+	cr_assert_eq(own.runs, 1);
+}
+
 /* ---- waking up ---- */
 
 static uint64_t turns_before;
