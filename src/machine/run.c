@@ -430,10 +430,10 @@ int vm_run(struct vm *vm, struct outcome *ret, struct err *err)
 
 	if (vm->config->timeout_ns)
 		loop_timer_arm(vm->loop, &vm->timeout, vm->config->timeout_ns);
+	/* Queues on it are nobody else's while there are vCPUs. */
+	loop_claim(vm->loop);
 	vcpus_resume(&vm->vcpus);
 	vm_emit(vm, &(struct vm_event){.name = "running"});
-	/* Queues on it are nobody else's before the last vCPU has stopped. */
-	loop_claim(vm->loop);
 	r = loop_run(vm->loop);
 	vcpus_stop(&vm->vcpus);
 	loop_release(vm->loop);
