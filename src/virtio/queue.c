@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The life of a queue on its loop, and what device models do with it there. */
 #include <errno.h>
+#include <limits.h>
 
 #include "base/checked.h"
 #include "base/fd.h"
@@ -266,12 +267,13 @@ static void go_on(struct loop_work *deferred)
 }
 
 /* False when its share of this turn is used up. */
-static bool take_share(struct virtio_queue *q, bool (*take)(struct virtio_queue *q), bool *waiting)
+static bool take_share(struct virtio_queue *q, bool (*take)(struct virtio_queue *q), unsigned share,
+		       bool *waiting)
 {
 	unsigned n = 0;
 
 	do {
-		if (n++ == SHARE)
+		if (n++ == share)
 			return false;
 		/* Looked at before `take`: what comes after it has found nothing needs kicks. */
 		*waiting = virtq_has_work(&q->vq);
@@ -279,14 +281,14 @@ static bool take_share(struct virtio_queue *q, bool (*take)(struct virtio_queue 
 	return true;
 }
 
-void virtio_queue_drain(struct virtio_queue *q, bool (*take)(struct virtio_queue *q))
+static void drain(struct virtio_queue *q, bool (*take)(struct virtio_queue *q), unsigned share)
 {
 	bool waiting;
 
 	q->polled = false;
 	while (!q->vq.broken) {
 		virtq_kicks_off(&q->vq);
-		if (!take_share(q, take, &waiting)) {
+		if (!take_share(q, take, share, &waiting)) {
 			loop_defer_next(q->loop, &q->go_on);
 			return;
 		}
@@ -296,6 +298,16 @@ void virtio_queue_drain(struct virtio_queue *q, bool (*take)(struct virtio_queue
 		if (q->polled || !virtq_kicks_on(&q->vq))
 			return;
 	}
+}
+
+void virtio_queue_drain(struct virtio_queue *q, bool (*take)(struct virtio_queue *q))
+{
+	drain(q, take, SHARE);
+}
+
+void virtio_queue_drain_all(struct virtio_queue *q, bool (*take)(struct virtio_queue *q))
+{
+	drain(q, take, UINT_MAX);
 }
 
 /* ---- making and freeing ---- */

@@ -228,6 +228,8 @@ void virtio_queue_stopped(struct virtio_queue *q);
  * false with chains left (no room, a rate limit), kicks stay off: call this again later.
  */
 void virtio_queue_drain(struct virtio_queue *q, bool (*take)(struct virtio_queue *q));
+/* The same for a device whose take() keeps to a budget of its own. */
+void virtio_queue_drain_all(struct virtio_queue *q, bool (*take)(struct virtio_queue *q));
 /* Queue's thread: the guest has broken the rules: rate-limited log, DEVICE_NEEDS_RESET, and the
  * queue takes no more chains. */
 void virtio_queue_broken(struct virtio_queue *q, const char *what);
