@@ -30,8 +30,7 @@ static int busy(enum vm_phase phase, const char *what, struct err *err)
 		[VM_RUNNING] = "it is running",
 		[VM_PAUSED] = "it is paused",
 		[VM_STOPPING] = "it is stopping; the guest was told to power off",
-		[VM_RESETTING] = "it is being reset, and waits for the host to end a device's "
-				 "requests; see its log",
+		[VM_RESETTING] = "it is being reset, and waits for the host; see its log",
 		[VM_HELD] = "the guest panicked and is held (--on-panic wait); reset or end it",
 		[VM_ENDED] = "it has ended",
 	};
