@@ -207,13 +207,13 @@ static bool take_one(struct virtio_queue *q)
 static void send_all(struct virtio_vsock *v)
 {
 	if (v->rx_runs && vsock_mux_has_output(&v->mux))
-		virtio_queue_drain_all(&v->virtio.queues[QUEUE_RX], send_one);
+		virtio_queue_drain(&v->virtio.queues[QUEUE_RX], send_one);
 }
 
 static void take_all(struct virtio_vsock *v)
 {
 	if (v->tx_runs)
-		virtio_queue_drain_all(&v->virtio.queues[QUEUE_TX], take_one);
+		virtio_queue_drain(&v->virtio.queues[QUEUE_TX], take_one);
 }
 
 /* Answers that find no room hold up what the guest sends, until it takes some of them. */
@@ -298,7 +298,7 @@ static void vsock_queue_kick(struct virtio_queue *q)
 	else if (!v->mux.running)
 		v->tx_waits = true; /* until both queues run */
 	else if (q->index == QUEUE_RX)
-		virtio_queue_drain_all(q, send_one);
+		virtio_queue_drain(q, send_one);
 	else
 		take_all(v);
 	if (v->mux.running)

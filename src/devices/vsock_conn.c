@@ -421,7 +421,7 @@ static void fill(struct vsock_conn *c, unsigned op, struct vsock_packet *p)
 	p->op = (uint16_t)op;
 	p->len = 0;
 	p->flags = 0;
-	p->buf_alloc = VSOCK_BUFFER;
+	p->buf_alloc = op == VIRTIO_VSOCK_OP_RST ? VSOCK_NO_LIMIT : VSOCK_BUFFER;
 	p->fwd_cnt = c->forwarded_told = c->forwarded;
 	c->tell &= ~(unsigned)VSOCK_TELL_CREDIT;
 }
@@ -430,8 +430,10 @@ static void fill_shutdown(struct vsock_conn *c, struct vsock_packet *p)
 {
 	fill(c, VIRTIO_VSOCK_OP_SHUTDOWN, p);
 	p->flags = c->shut_told = c->shut;
-	if (c->shut == SHUT_BOTH)
+	if (c->shut == SHUT_BOTH) {
+		p->buf_alloc = VSOCK_NO_LIMIT;
 		enter(c, VSOCK_CLOSING);
+	}
 }
 
 bool vsock_conn_tell(struct vsock_conn *c, struct vsock_packet *p)

@@ -385,6 +385,7 @@ static void tell_refusal(struct vsock_mux *mux, struct vsock_packet *p)
 		.dst_port = r->guest_port,
 		.type = r->type,
 		.op = VIRTIO_VSOCK_OP_RST,
+		.buf_alloc = VSOCK_NO_LIMIT,
 	};
 	mux->first_refusal = (mux->first_refusal + 1) % VSOCK_MAX_REFUSALS;
 	mux->n_refusals--;

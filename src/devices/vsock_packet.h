@@ -16,6 +16,14 @@ enum {
 	VSOCK_MAX_PAYLOAD = 64 << 10,
 };
 
+/*
+ * buf_alloc of a connection's last packet, be it RST or the SHUTDOWN of both ways. Linux takes the
+ * credit of either, looks at no later packet, and leaves the socket connected while there is
+ * something to read in it: without credit, a program that waits until it can write would never hear
+ * that nobody reads any more.
+ */
+#define VSOCK_NO_LIMIT UINT32_MAX
+
 static_assert(sizeof(struct virtio_vsock_hdr) == VSOCK_HEADER_LEN, "virtio 1.2, 5.10.6");
 
 struct vsock_packet {

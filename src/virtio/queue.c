@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The life of a queue on its loop, and what device models do with it there. */
 #include <errno.h>
-#include <limits.h>
 
 #include "base/checked.h"
 #include "base/fd.h"
@@ -267,13 +266,12 @@ static void go_on(struct loop_work *deferred)
 }
 
 /* False when its share of this turn is used up. */
-static bool take_share(struct virtio_queue *q, bool (*take)(struct virtio_queue *q), unsigned share,
-		       bool *waiting)
+static bool take_share(struct virtio_queue *q, bool (*take)(struct virtio_queue *q), bool *waiting)
 {
 	unsigned n = 0;
 
 	do {
-		if (n++ == share)
+		if (n++ == SHARE)
 			return false;
 		/* Looked at before `take`: what comes after it has found nothing needs kicks. */
 		*waiting = virtq_has_work(&q->vq);
@@ -281,14 +279,14 @@ static bool take_share(struct virtio_queue *q, bool (*take)(struct virtio_queue 
 	return true;
 }
 
-static void drain(struct virtio_queue *q, bool (*take)(struct virtio_queue *q), unsigned share)
+void virtio_queue_drain(struct virtio_queue *q, bool (*take)(struct virtio_queue *q))
 {
 	bool waiting;
 
 	q->polled = false;
 	while (!q->vq.broken) {
 		virtq_kicks_off(&q->vq);
-		if (!take_share(q, take, share, &waiting)) {
+		if (!take_share(q, take, &waiting)) {
 			loop_defer_next(q->loop, &q->go_on);
 			return;
 		}
@@ -298,16 +296,6 @@ static void drain(struct virtio_queue *q, bool (*take)(struct virtio_queue *q), 
 		if (q->polled || !virtq_kicks_on(&q->vq))
 			return;
 	}
-}
-
-void virtio_queue_drain(struct virtio_queue *q, bool (*take)(struct virtio_queue *q))
-{
-	drain(q, take, SHARE);
-}
-
-void virtio_queue_drain_all(struct virtio_queue *q, bool (*take)(struct virtio_queue *q))
-{
-	drain(q, take, UINT_MAX);
 }
 
 /* ---- making and freeing ---- */

@@ -224,12 +224,11 @@ void virtio_queue_flush(struct virtio_queue *q);
 void virtio_queue_stopped(struct virtio_queue *q);
 /*
  * Queue's thread: the usual body of queue_kick: calls take(), which pops and begins one request,
- * with kicks off for as long as it returns true; then kicks come on again. When take() returned
+ * with kicks off for as long as it returns true, 16 times in a turn of the loop at most: then it
+ * goes on by queue_kick in the next one. In the end kicks come on again. When take() returned
  * false with chains left (no room, a rate limit), kicks stay off: call this again later.
  */
 void virtio_queue_drain(struct virtio_queue *q, bool (*take)(struct virtio_queue *q));
-/* The same for a device whose take() keeps to a budget of its own. */
-void virtio_queue_drain_all(struct virtio_queue *q, bool (*take)(struct virtio_queue *q));
 /* Queue's thread: the guest has broken the rules: rate-limited log, DEVICE_NEEDS_RESET, and the
  * queue takes no more chains. */
 void virtio_queue_broken(struct virtio_queue *q, const char *what);

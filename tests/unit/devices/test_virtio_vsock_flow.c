@@ -338,38 +338,42 @@ Test(vsock_flow, header_in_many_pieces)
 	(void)guest_expect(RST, 3, 4);
 }
 
+struct flood {
+	struct driver_seg packet;
+	unsigned sent, taken;
+};
+
+static void flood_on(struct flood *f)
+{
+	struct driver_queue *dq = &vsw.q[VSOCK_Q_TX].dq;
+	struct driver_used used;
+
+	while (driver_add(dq, &f->packet, 1, 0, NULL) == 0)
+		f->sent++;
+	vdev_publish(&vsw, VSOCK_Q_TX);
+	vdev_settle(&vsw);
+	while (driver_collect(dq, &used))
+		f->taken++;
+}
+
 /* Each is answered by a reset, for which there is no buffer: the device takes some, and then none
  * until the guest makes room. */
 Test(vsock_flow, flood_of_packets_that_need_an_answer)
 {
-	enum { PACKETS = 2000 };
+	enum { ENOUGH = VSOCK_MAX_REFUSALS + 16 };
 	struct vsock_packet p = {.src_cid = VSOCK_CID, .dst_cid = 2, .type = 1, .op = RW};
-	struct driver_queue *dq = &vsw.q[VSOCK_Q_TX].dq;
-	unsigned sent = 0, done = 0, answered = 0;
-	struct driver_used used;
-	uint64_t gpa;
+	struct flood f = {.packet.len = VSOCK_HEADER_LEN};
 
 	vsock_packet_encode(&p, bytes);
-	gpa = vdev_bytes(&vsw, bytes, VSOCK_HEADER_LEN);
+	f.packet.gpa = vdev_bytes(&vsw, bytes, VSOCK_HEADER_LEN);
 	guest_keep_buffers(true);
-	for (;;) {
-		const struct driver_seg seg = {gpa, VSOCK_HEADER_LEN};
-		unsigned before = done;
-
-		while (driver_add(dq, &seg, 1, 0, NULL) == 0)
-			sent++;
-		vdev_publish(&vsw, VSOCK_Q_TX);
-		vdev_settle(&vsw);
-		vdev_settle(&vsw);
-		while (driver_collect(dq, &used))
-			done++;
-		if (done == before)
-			break;
-	}
-	cr_assert_eq(done, VSOCK_MAX_REFUSALS + 16, "%u of %u were taken", done, sent);
+	while (f.taken < ENOUGH)
+		flood_on(&f);
 	expect_idle();
+	flood_on(&f);
+	cr_assert_eq(f.taken, ENOUGH, "%u of %u were taken", f.taken, f.sent);
 	guest_keep_buffers(false);
-	for (; answered < sent; answered++)
+	for (unsigned answered = 0; answered < f.sent; answered++)
 		(void)guest_expect(RST, 0, 0);
 	guest_expect_nothing();
 }

@@ -189,6 +189,13 @@ static bool collect(struct vsock_packet *ret)
 	return true;
 }
 
+static bool is_last(const struct vsock_packet *p)
+{
+	return p->op == VIRTIO_VSOCK_OP_RST ||
+	       (p->op == VIRTIO_VSOCK_OP_SHUTDOWN &&
+		p->flags == (VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND));
+}
+
 struct vsock_packet guest_receive(void)
 {
 	struct vdev_queue *q = &vsw.q[VSOCK_Q_RX];
@@ -204,6 +211,8 @@ struct vsock_packet guest_receive(void)
 		cr_assert_eq(read(q->call, &count, sizeof(count)), sizeof(count));
 	}
 	cr_assert_eq(p.dst_cid, VSOCK_CID);
+	if (is_last(&p))
+		cr_assert_eq(p.buf_alloc, UINT32_MAX, "nobody waits for credit any more");
 	return p;
 }
 
