@@ -258,8 +258,13 @@ class Flakey:
         return self
 
     def __exit__(self, *exc):
-        self.dm('remove', '--force', self.name)
+        # A kernel thread lets go of what an io_uring had open, after the process has ended.
+        vmmtest.wait_until(self.remove, f'nobody to use {self.path}')
         subprocess.run(['losetup', '-d', self.loop], check=True)
+
+    def remove(self):
+        return subprocess.run(['dmsetup', '--noudevsync', '--noudevrules', 'remove', '--force', self.name],
+                              stdout=subprocess.DEVNULL).returncode == 0
 
     @staticmethod
     def dm(*words):
