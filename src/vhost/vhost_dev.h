@@ -83,6 +83,7 @@ enum vhost_recovery {
 struct vhost_dev {
 	const struct vhost_dev_ops *ops;
 	/* The owner's, set before attach(): */
+	void *owner;
 	const struct vhost_dev_events *events;
 	const struct mm_map *map;
 	uint16_t queue_size; /* that a ring has at most */

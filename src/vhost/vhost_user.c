@@ -105,6 +105,8 @@ static const char *is_unfit(const struct vhost_user *vu)
 		return "it does not offer virtio 1.0";
 	if (d->acked & ~d->features)
 		return "it lacks features that the guest's driver uses";
+	if (vu->record.fd >= 0 && !vhost_user_has(vu, VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD))
+		return "it keeps no record of what is under way, as the one before it did";
 	if (vu->attached && d->map && vhost_user_count_regions(d->map) > vu->max_slots)
 		return "it takes fewer memory regions than the guest has";
 	return NULL;

@@ -58,7 +58,7 @@ static void route_queue(struct virtio_pci *p, unsigned i) REQUIRES(p->dev->lock)
 {
 	int fd = pci_msix_is_enabled(&p->msix) ? pci_msix_fd(&p->msix, p->vectors[i]) : -1;
 
-	atomic_store_explicit(&p->dev->queues[i].call_fd, fd, memory_order_relaxed);
+	virtio_queue_set_call(&p->dev->queues[i], fd);
 }
 
 static void config_irq(struct virtio_transport *t)

@@ -37,7 +37,7 @@ void virtio_queue_clear(struct virtio_dev *dev, struct virtio_queue *q)
 	q->state = VIRTIO_QUEUE_OFF;
 	q->vq.broken = false;
 	q->begun = 0;
-	atomic_store_explicit(&q->call_fd, -1, memory_order_relaxed);
+	virtio_queue_set_call(q, -1);
 	if (t && t->ops->queue_reset)
 		t->ops->queue_reset(t, q);
 }
@@ -60,6 +60,10 @@ static void run(struct virtio_queue *q)
 {
 	q->state = VIRTIO_QUEUE_RUNNING;
 	q->started = true;
+	if (q->given_away) {
+		q->dev->ops->queue_start(q);
+		return;
+	}
 	if (loop_add_fd(q->loop, &q->kick, EPOLLIN | EPOLLET) < 0)
 		log_error("%s: queue %u: its kicks can't be watched", q->dev->dev.id, q->index);
 	loop_add_poller(q->loop, &q->poller);
@@ -115,7 +119,7 @@ static void stop(struct virtio_queue *q)
 
 	q->state = VIRTIO_QUEUE_STOPPING;
 	q->started = q->polled = false;
-	if (started) {
+	if (started && !q->given_away) {
 		loop_del_fd(q->loop, &q->kick);
 		loop_del_poller(q->loop, &q->poller);
 		loop_work_cancel(q->loop, &q->go_on);
@@ -169,7 +173,7 @@ void virtio_queue_stopped(struct virtio_queue *q)
 
 /* ---- the data path ---- */
 
-static void interrupt(struct virtio_queue *q)
+void virtio_queue_interrupt(struct virtio_queue *q)
 {
 	struct virtio_transport *t = q->dev->transport;
 	int fd = atomic_load_explicit(&q->call_fd, memory_order_relaxed);
@@ -184,7 +188,7 @@ static void interrupt(struct virtio_queue *q)
 void virtio_queue_flush(struct virtio_queue *q)
 {
 	if (q->vq.pushed && virtq_flush(&q->vq))
-		interrupt(q);
+		virtio_queue_interrupt(q);
 }
 
 static void flush(struct loop_work *deferred)
@@ -231,10 +235,7 @@ void virtio_queue_broken(struct virtio_queue *q, const char *what)
 	q->vq.broken = true;
 	device_count(&dev->guest_errors, 1);
 	log_guest("%s: queue %u: %s; the device needs a reset", dev->dev.id, q->index, what);
-	mutex_lock(&dev->lock);
-	dev->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
-	virtio_dev_config_irq(dev);
-	mutex_unlock(&dev->lock);
+	virtio_dev_needs_reset(dev);
 }
 
 bool virtio_queue_pop(struct virtio_queue *q, struct virtq_chain *chain, struct iovec *iov,
@@ -312,6 +313,14 @@ void virtio_queue_init(struct virtio_queue *q, struct virtio_dev *dev, unsigned 
 	q->go_on.run = go_on;
 	q->poller = (struct loop_poller){.poll = poll_ring, .rest = rest_ring};
 	atomic_store_explicit(&q->call_fd, -1, memory_order_relaxed);
+}
+
+void virtio_queue_set_call(struct virtio_queue *q, int fd)
+{
+	int before = atomic_exchange_explicit(&q->call_fd, fd, memory_order_relaxed);
+
+	if (q->given_away && fd != before && q->dev->ops->queue_call)
+		q->dev->ops->queue_call(q);
 }
 
 void virtio_queue_set_kick(struct virtio_queue *q, int fd)

@@ -59,6 +59,7 @@ int virtio_dev_init(struct virtio_dev *dev, const struct virtio_dev_setup *setup
 
 		q->loop = setup->loops[i % setup->n_loops];
 		q->max_size = setup->queue_size;
+		q->given_away = i < setup->n_given_away;
 		virtio_queue_init(q, dev, i);
 	}
 	mutex_unlock(&dev->lock);
@@ -303,6 +304,14 @@ void virtio_dev_config_irq(struct virtio_dev *dev)
 {
 	if (dev->status & VIRTIO_CONFIG_S_DRIVER_OK && dev->transport)
 		dev->transport->ops->config_irq(dev->transport);
+}
+
+void virtio_dev_needs_reset(struct virtio_dev *dev)
+{
+	mutex_lock(&dev->lock);
+	dev->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+	virtio_dev_config_irq(dev);
+	mutex_unlock(&dev->lock);
 }
 
 void virtio_dev_set_config(struct virtio_dev *dev, unsigned offset, const void *bytes, unsigned len)

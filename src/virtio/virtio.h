@@ -62,6 +62,10 @@ struct virtio_dev_ops {
 	 * later. NULL: nothing is ever in flight. */
 	void (*queue_stop)(struct virtio_queue *q);
 
+	/* Of a queue that is given away: its call_fd has changed. Device's lock, any thread; may be
+	 * NULL. */
+	void (*queue_call)(struct virtio_queue *q);
+
 	/* All queues have stopped after a reset by the driver or of the machine: forget what the
 	 * driver had set. Any thread, device's lock; on a vCPU's, which may not call the host,
 	 * where no queue was live: what belongs to a loop is posted to it. May be NULL. */
@@ -84,8 +88,9 @@ struct virtio_queue {
 	/* Of its loop's thread while it is live, else under the device's lock: */
 	struct virtq vq;
 	enum virtio_queue_state state;
-	bool started; /* queue_start was called, queue_stop not yet */
-	void *priv;   /* the device's own */
+	bool started;	 /* queue_start was called, queue_stop not yet */
+	bool given_away; /* constant: see virtio_dev_setup */
+	void *priv;	 /* the device's own */
 	/* The device's own, as far as the next chain, which it had given back, is done: 0 when the
 	 * rings begin anew. */
 	uint64_t begun;
@@ -104,7 +109,7 @@ struct virtio_queue {
 	struct loop_work go_on; /* deferred: virtio_queue_drain() has not come to the end */
 	struct loop_poller poller;
 	bool polled;	      /* emptied, and the poller looks instead of the driver kicking */
-	_Atomic(int) call_fd; /* set by the transport; -1: no interrupt goes out */
+	_Atomic(int) call_fd; /* virtio_queue_set_call(); -1: no interrupt goes out */
 
 	/* Under the device's lock: */
 	struct virtq_config config;
@@ -187,6 +192,10 @@ struct virtio_dev_setup {
 	unsigned config_len;
 	unsigned n_queues;
 	uint16_t queue_size; /* the most that the driver may use */
+	/* Queues 0 to n - 1 are worked on by somebody else (vhost): queue_start and queue_stop hand
+	 * the rings over and take them back, queue_kick is not called, and vq is for its places and
+	 * its position only. */
+	unsigned n_given_away;
 	/* The loop of queue i: loops[i % n_loops]. */
 	struct loop *const *loops;
 	unsigned n_loops;
@@ -232,6 +241,11 @@ void virtio_queue_drain(struct virtio_queue *q, bool (*take)(struct virtio_queue
 /* Queue's thread: the guest has broken the rules: rate-limited log, DEVICE_NEEDS_RESET, and the
  * queue takes no more chains. */
 void virtio_queue_broken(struct virtio_queue *q, const char *what);
+
+/* Queue's thread: an interrupt of the queue, whoever has used buffers. */
+void virtio_queue_interrupt(struct virtio_queue *q);
+/* Any thread but under no lock: sets DEVICE_NEEDS_RESET and tells the driver (2.1.2). */
+void virtio_dev_needs_reset(struct virtio_dev *dev);
 
 /* Any thread but under no lock: writes configuration bytes, counts the generation, tells the driver
  * (if it is up). */
@@ -280,6 +294,10 @@ void virtio_dev_disable_queue(struct virtio_dev *dev, unsigned index);
 
 /* The doorbell's eventfd of a queue; before the guest runs. */
 void virtio_queue_set_kick(struct virtio_queue *q, int fd);
+
+/* The eventfd of a queue's interrupt, -1 for none; constant while it is set. Device's lock, or
+ * before the guest runs. */
+void virtio_queue_set_call(struct virtio_queue *q, int fd);
 
 /* Holds the queues or lets them go; doesn't wait. */
 void virtio_dev_hold(struct virtio_dev *dev, enum virtio_hold why, bool hold);

@@ -115,6 +115,19 @@ void virtq_kicks_off(struct virtq *vq);
 /* True when a chain waits to be popped, be it one that was given back. */
 bool virtq_has_work(const struct virtq *vq) must_check;
 
+/*
+ * A queue that somebody else works on: a position as vhost speaks of it (SET_VRING_BASE). Split:
+ * the next available index, and what is used is seen in the ring. Packed: 2.8.1's position of
+ * available descriptors with its wrap counter in bit 15, and of used ones in the upper half.
+ */
+uint32_t virtq_vhost_base(const struct virtq *vq) must_check;
+/* False for a position that this queue can't have now; then it is not changed. */
+bool virtq_take_vhost_base(struct virtq *vq, uint32_t base) must_check;
+/* He has left without a word: at the last chain that he has used. Returns how many there are that
+ * he may have begun, or UINT32_MAX when the ring doesn't show that (a packed one, or one that
+ * nobody can have written so). */
+uint32_t virtq_rewind(struct virtq *vq) must_check;
+
 /* For a poller that is there instead of the kick: true when a chain came after those given back;
  * virtq_kick_due(): and kicks are on. */
 bool virtq_has_new(const struct virtq *vq) must_check;

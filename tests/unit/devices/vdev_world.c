@@ -86,7 +86,7 @@ static void connect_transport(struct vdev_world *w)
 	cr_assert_leq(w->dev->n_queues, VDEV_QUEUES);
 	for (unsigned i = 0; i < w->dev->n_queues; i++) {
 		virtio_queue_set_kick(&w->dev->queues[i], w->q[i].kick);
-		atomic_store(&w->dev->queues[i].call_fd, w->q[i].call);
+		virtio_queue_set_call(&w->dev->queues[i], w->q[i].call);
 	}
 }
 
@@ -190,7 +190,7 @@ static void enable_queue(struct vdev_world *w, unsigned i)
 	set_area(w, i, VIRTIO_QUEUE_DRIVER, dq->driver_gpa);
 	set_area(w, i, VIRTIO_QUEUE_DEVICE, dq->device_gpa);
 	virtio_dev_enable_queue(w->dev, i);
-	atomic_store(&w->dev->queues[i].call_fd, w->q[i].call);
+	virtio_queue_set_call(&w->dev->queues[i], w->q[i].call);
 }
 
 void vdev_up(struct vdev_world *w, uint64_t features)

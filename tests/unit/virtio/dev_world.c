@@ -77,7 +77,7 @@ static void make_device(struct dev_world *w)
 	w->dev->transport = &w->transport;
 	for (unsigned i = 0; i < ECHO_QUEUES; i++) {
 		virtio_queue_set_kick(&w->dev->queues[i], w->kick[i]);
-		atomic_store(&w->dev->queues[i].call_fd, w->call[i]);
+		virtio_queue_set_call(&w->dev->queues[i], w->call[i]);
 	}
 }
 
@@ -200,7 +200,7 @@ void dev_set_up_queue(struct dev_world *w, unsigned i)
 	set_area(w, i, VIRTIO_QUEUE_DESC, w->dq[i].desc_gpa);
 	set_area(w, i, VIRTIO_QUEUE_DRIVER, w->dq[i].driver_gpa);
 	set_area(w, i, VIRTIO_QUEUE_DEVICE, w->dq[i].device_gpa);
-	atomic_store(&w->dev->queues[i].call_fd, w->call[i]);
+	virtio_queue_set_call(&w->dev->queues[i], w->call[i]);
 	virtio_dev_enable_queue(w->dev, i);
 	cr_assert(virtio_dev_queue_regs(w->dev, i, &regs));
 	cr_assert(regs.enabled);

@@ -53,7 +53,7 @@ static void replace(void)
 	dev_world_renew(&w);
 	cr_assert_eq(saved_load(&saved, &w.dev->dev, &err), 0, "%s", err.msg);
 	for (unsigned i = 0; i < ECHO_QUEUES; i++)
-		atomic_store(&w.dev->queues[i].call_fd, w.call[i]);
+		virtio_queue_set_call(&w.dev->queues[i], w.call[i]);
 	dev_world_start(&w);
 }
 
