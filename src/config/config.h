@@ -27,6 +27,7 @@ enum config_sandbox { CONFIG_SANDBOX_STRICT, CONFIG_SANDBOX_LOG, CONFIG_SANDBOX_
 enum config_cache { CONFIG_CACHE_NONE, CONFIG_CACHE_WRITEBACK, CONFIG_CACHE_UNSAFE };
 enum config_io_engine { CONFIG_ENGINE_AUTO, CONFIG_ENGINE_URING, CONFIG_ENGINE_EPOLL };
 enum config_transport { CONFIG_TRANSPORT_PCI, CONFIG_TRANSPORT_MMIO };
+enum config_on_lost { CONFIG_ON_LOST_FAIL, CONFIG_ON_LOST_REPLAY };
 enum config_watchdog {
 	CONFIG_WATCHDOG_OFF, /* there is none */
 	CONFIG_WATCHDOG_RESET,
@@ -120,6 +121,20 @@ struct config_pmem {
 	uint64_t size; /* bytes, a multiple of 2 MiB; 0: the file's */
 };
 
+/* A device whose data path is a vhost-user back end's. */
+struct config_vhost_user {
+	char *id;   /* NULL: config_vhost_user_id() makes one */
+	char *path; /* of the unix socket */
+	char *type; /* name or number of a virtio device; NULL: found out */
+	uint32_t queues;
+	uint32_t qsize;	       /* entries, default 256 */
+	bool server;	       /* listen; else connect */
+	uint64_t wait_ns;      /* for a back end at the start; default 5 s */
+	uint64_t reconnect_ns; /* between two tries; 0: never again; default 100 ms */
+	int on_lost;	       /* enum config_on_lost */
+	int iothread;	       /* as of a disk */
+};
+
 /* A named port of the virtio console. */
 struct config_port {
 	char *name;
@@ -175,9 +190,10 @@ struct vm_config {
 	struct config_disk *disks;
 	struct config_net *nets;
 	struct config_publish *publish; /* ports of the user net */
+	struct config_vhost_user *vhost_users;
 	struct config_pmem *pmem;
 	struct config_port *ports;
-	unsigned n_disks, n_nets, n_publish, n_pmem, n_ports;
+	unsigned n_disks, n_nets, n_publish, n_vhost_users, n_pmem, n_ports;
 	struct config_vsock *vsock;	/* NULL: none */
 	struct config_rng *rng;		/* NULL: none */
 	struct config_balloon *balloon; /* NULL: none */
@@ -245,9 +261,13 @@ struct config_topology config_topology(const struct vm_config *config);
 /* The ids of devices: what was given, else "disk0" and so on by position, made in buf. */
 const char *config_disk_id(const struct vm_config *config, unsigned i, char buf[CONFIG_ID_LEN]);
 const char *config_net_id(const struct vm_config *config, unsigned i, char buf[CONFIG_ID_LEN]);
+const char *config_vhost_user_id(const struct vm_config *config, unsigned i,
+				 char buf[CONFIG_ID_LEN]);
 const char *config_pmem_id(const struct vm_config *config, unsigned i, char buf[CONFIG_ID_LEN]);
 
 enum config_net_kind config_net_kind(const struct config_net *net);
+/* "blk" or "2": the number of the type in virtio 1.2, chapter 5; 0 when it is none. */
+unsigned config_virtio_type(const char *text);
 /* The path of "unix:PATH", inside of net; NULL without a stream. */
 const char *config_stream_path(const struct config_net *net);
 

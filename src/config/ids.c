@@ -22,6 +22,12 @@ const char *config_net_id(const struct vm_config *config, unsigned i, char buf[C
 	return id_or(config->nets[i].id, "net", i, buf);
 }
 
+const char *config_vhost_user_id(const struct vm_config *config, unsigned i,
+				 char buf[CONFIG_ID_LEN])
+{
+	return id_or(config->vhost_users[i].id, "vhost", i, buf);
+}
+
 const char *config_pmem_id(const struct vm_config *config, unsigned i, char buf[CONFIG_ID_LEN])
 {
 	return id_or(config->pmem[i].id, "pmem", i, buf);

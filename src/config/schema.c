@@ -363,6 +363,13 @@ const struct schema_row schema_rows[] = {
 		.help = "balloon, by which the guest gives memory back",
 	},
 	{
+		.name = "vhost_user",
+		.flag = "vhost-user",
+		LIST_AT(vhost_users, n_vhost_users, schema_vhost_user),
+		.arg = "SOCK",
+		.help = "add a device that a vhost-user back end on this socket works for",
+	},
+	{
 		.name = "pmem",
 		.flag = "pmem",
 		LIST_AT(pmem, n_pmem, schema_pmem),

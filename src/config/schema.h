@@ -121,8 +121,8 @@ extern const struct schema_table schema_main; /* the same as a table, of struct 
 extern const struct choice schema_streams[SCHEMA_N_STREAMS];
 
 /* Tables of the groups, in schema_devices.c. */
-extern const struct schema_table schema_disk, schema_net, schema_publish, schema_pmem, schema_port,
-	schema_vsock, schema_rng, schema_balloon;
+extern const struct schema_table schema_disk, schema_net, schema_publish, schema_vhost_user,
+	schema_pmem, schema_port, schema_vsock, schema_rng, schema_balloon;
 
 extern const struct schema_object schema_objects[];
 extern const size_t schema_n_objects;

@@ -54,7 +54,8 @@
 enum {
 	MAX_SERIAL = 20, /* virtio 1.2, 5.2.6.1: VIRTIO_BLK_T_GET_ID */
 	MAX_UDS = 96,	 /* 107 without "_4294967295" */
-	MIN_MTU = 68,	 /* virtio 1.2, 5.1.4.1 */
+	MAX_SOCKET = 107,
+	MIN_MTU = 68, /* virtio 1.2, 5.1.4.1 */
 	MAX_MTU = 65535,
 	MIN_CID = 3, /* virtio 1.2, 5.10.4 */
 	MIN_FD = 3,  /* not standard input, output and error */
@@ -321,6 +322,83 @@ static const struct schema_row balloon_rows[] = {
 	},
 };
 const struct schema_table schema_balloon = TABLE(balloon_rows, struct config_balloon, false);
+#undef AT
+
+static const struct choice on_losts[] = {{"fail", CONFIG_ON_LOST_FAIL},
+					 {"replay", CONFIG_ON_LOST_REPLAY}};
+
+#define AT(member) .offset = offsetof(struct config_vhost_user, member)
+static const struct schema_row vhost_user_rows[] = {
+	{
+		.name = "path",
+		.type = VALUE_PATH,
+		AT(path),
+		.max = MAX_SOCKET,
+		.required = true,
+		.arg = "SOCK",
+		.help = "the unix socket",
+	},
+	{
+		.name = "type",
+		.type = VALUE_STRING,
+		AT(type),
+		.check = syntax_check_virtio_type,
+		.pattern = "^([a-z][a-z0-9]*|[0-9]{1,2})$",
+		.arg = "TYPE",
+		.help = "blk, rng and so on, or the number of a virtio device; found out when not "
+			"given",
+	},
+	{
+		.name = "queues",
+		.type = VALUE_UINT,
+		AT(queues),
+		.min = 1,
+		.max = CONFIG_MAX_QUEUES,
+		.arg = "N",
+		.help = "queues (of a disk as many as processors, at most 4; else those of its "
+			"type)",
+	},
+	ROW_QSIZE(struct config_vhost_user),
+	{
+		.name = "server",
+		.type = VALUE_BOOL,
+		AT(server),
+		.fallback = "off",
+		.help = "listen, and let the back end connect",
+	},
+	{
+		.name = "wait",
+		.type = VALUE_DURATION,
+		AT(wait_ns),
+		.min = NS_PER_MS,
+		.max = 3600 * NS_PER_S,
+		.arg = "TIME",
+		.fallback = "5s",
+		.help = "how long to wait for the back end at the start",
+	},
+	{
+		.name = "reconnect",
+		.type = VALUE_DURATION,
+		AT(reconnect_ns),
+		.max = 60 * NS_PER_S,
+		.arg = "TIME",
+		.fallback = "100ms",
+		.help = "how often to look for a back end that was lost; 0: never",
+	},
+	{
+		.name = "on_lost",
+		.type = VALUE_ENUM,
+		CHOICES(on_losts),
+		AT(on_lost),
+		.fallback = "fail",
+		.help = "requests under way of a lost back end that kept no record of them: fail "
+			"the device, or do them again",
+	},
+	ROW_IOTHREAD(struct config_vhost_user),
+	ROW_ID(struct config_vhost_user),
+};
+const struct schema_table schema_vhost_user =
+	TABLE(vhost_user_rows, struct config_vhost_user, false);
 #undef AT
 
 #define AT(member) .offset = offsetof(struct config_pmem, member)

@@ -13,6 +13,7 @@ int syntax_check_mac(const char *text, struct err *err) must_check;
 int syntax_check_interface(const char *text, struct err *err) must_check; /* "tap0" */
 int syntax_check_stream(const char *text, struct err *err) must_check;	  /* "unix:PATH" */
 int syntax_check_publish(const char *text, struct err *err) must_check;
-int syntax_check_pin(const char *text, struct err *err) must_check; /* "0:2:3" */
+int syntax_check_virtio_type(const char *text, struct err *err) must_check; /* "blk", "4" */
+int syntax_check_pin(const char *text, struct err *err) must_check;	    /* "0:2:3" */
 
 #endif

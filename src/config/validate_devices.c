@@ -31,6 +31,9 @@ static struct named named_device(const struct vm_config *config, unsigned n, cha
 	if (n < config->n_nets)
 		return (struct named){"nets", n, config_net_id(config, n, buf)};
 	n -= config->n_nets;
+	if (n < config->n_vhost_users)
+		return (struct named){"vhost_user", n, config_vhost_user_id(config, n, buf)};
+	n -= config->n_vhost_users;
 	if (n < config->n_pmem)
 		return (struct named){"pmem", n, config_pmem_id(config, n, buf)};
 	return (struct named){NULL, 0, NULL};
@@ -247,6 +250,33 @@ static int check_ports(const struct vm_config *config, struct err *err)
 	return 0;
 }
 
+static int check_vhost_users(const struct vm_config *config, struct err *err)
+{
+	int r = 0;
+
+	if (config->n_vhost_users && config->memory.shared == CONFIG_SHARED_OFF)
+		return err_set(err, -EINVAL,
+			       "/memory/shared: back ends of --vhost-user work in the guest's "
+			       "memory, which shared=off forbids: leave it out");
+	for (unsigned i = 0; r == 0 && i < config->n_vhost_users; i++) {
+		const struct config_vhost_user *v = &config->vhost_users[i];
+
+		if (v->server && !v->type)
+			return err_set(err, -EINVAL,
+				       "/vhost_user/%u/server: the type must be known before a "
+				       "back end connects: give type=, too",
+				       i);
+		r = check_iothread(config, "vhost_user", (int)i, v->iothread, err);
+		for (unsigned j = 0; r == 0 && j < i; j++)
+			if (equal(v->path, config->vhost_users[j].path))
+				r = err_set(err, -EINVAL,
+					    "/vhost_user/%u/path: '%s' is that of /vhost_user/%u, "
+					    "too: each device needs a socket of its own",
+					    i, v->path, j);
+	}
+	return r;
+}
+
 static int check_vsock(const struct vm_config *config, struct err *err)
 {
 	return config->vsock ? check_iothread(config, "vsock", -1, config->vsock->iothread, err)
@@ -269,8 +299,8 @@ static int check_balloon(const struct vm_config *config, struct err *err)
 int validate_devices(const struct vm_config *config, struct err *err)
 {
 	static int (*const checks[])(const struct vm_config *, struct err *) = {
-		check_disks, check_nets,    check_publish, check_ports,
-		check_vsock, check_balloon, check_ids,
+		check_disks,	   check_nets,	check_publish, check_ports,
+		check_vhost_users, check_vsock, check_balloon, check_ids,
 	};
 	int r = 0;
 

@@ -117,6 +117,18 @@ static int open_pmem(const struct vm_config *config, struct vm_backends *ret, st
 	return r;
 }
 
+static int open_vhosts(const struct vm_config *config, struct vm_backends *ret, struct err *err)
+{
+	int r = 0;
+
+	ret->vhosts = calloc(MAX(config->n_vhost_users, 1u), sizeof(*ret->vhosts));
+	if (!ret->vhosts)
+		return err_set(err, -ENOMEM, "out of memory");
+	for (unsigned i = 0; i < config->n_vhost_users && r == 0; i++)
+		r = vhost_backend_open(&config->vhost_users[i], &ret->vhosts[ret->n_vhosts++], err);
+	return r;
+}
+
 /* Each connection of vsock is a descriptor, and shells give a program 1024. */
 static void allow_more_files(void)
 {
@@ -142,7 +154,8 @@ static int open_vsock(const struct vm_config *config, struct vm_backends *ret, s
 int vm_backends_open(const struct vm_config *config, struct vm_backends *ret, struct err *err)
 {
 	static int (*const steps[])(const struct vm_config *, struct vm_backends *,
-				    struct err *) = {open_disks, open_nets, open_pmem, open_vsock};
+				    struct err *) = {open_disks, open_nets, open_pmem, open_vsock,
+						     open_vhosts};
 	int r = 0;
 
 	*ret = (struct vm_backends){.vsock = UNIX_LISTENER_NONE};
@@ -164,6 +177,9 @@ int vm_backends_check(const struct vm_config *config, struct err *err)
 
 void vm_backends_close(struct vm_backends *b)
 {
+	while (b->n_vhosts > 0)
+		vhost_backend_close(&b->vhosts[--b->n_vhosts]);
+	free(b->vhosts);
 	unix_listener_close(&b->vsock);
 	while (b->n_pmem > 0)
 		(void)pmem_free(b->pmem[--b->n_pmem]);

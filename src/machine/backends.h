@@ -15,6 +15,7 @@
 #include "config/config.h"
 #include "machine/helpers.h"
 #include "machine/user_net.h"
+#include "machine/vhost_backends.h"
 
 struct vm_backends {
 	struct blk **disks; /* as many as config->disks; NULL until opened */
@@ -23,6 +24,8 @@ struct vm_backends {
 	unsigned n_pmem;
 	struct net **nets; /* as many as config->nets; NULL for `none` */
 	unsigned n_nets;
+	struct vhost_backend *vhosts; /* as many as config->vhost_users */
+	unsigned n_vhosts;
 	struct unix_listener vsock; /* fd -1: none */
 	struct vm_helpers *helpers; /* NULL: none is needed */
 	struct user_net *user_net;  /* NULL: none */

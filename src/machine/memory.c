@@ -138,13 +138,19 @@ static int add_pmem(struct vm *vm, struct err *err)
 	return r;
 }
 
+/* Back ends in other processes work in the guest's memory. */
+static bool is_shared(const struct vm_config *config)
+{
+	return config->memory.shared == CONFIG_SHARED_ON || config->n_vhost_users > 0;
+}
+
 /* The region of virtio-mem, all of it as one slot; what is not plugged costs nothing. */
 static int add_pluggable(struct vm *vm, struct err *err)
 {
 	const struct vm_config *c = vm->config;
 	struct mm_ram_opts opts = {
 		.page_size = c->memory.hugepages,
-		.shared = c->memory.shared == CONFIG_SHARED_ON,
+		.shared = is_shared(c),
 		.thp = c->memory.thp,
 		.on_demand = true,
 	};
@@ -171,7 +177,7 @@ int vm_add_memory(struct vm *vm, struct err *err)
 	struct mm_ram_opts opts = {
 		.size = c->memory.size,
 		.page_size = c->memory.hugepages,
-		.shared = c->memory.shared == CONFIG_SHARED_ON,
+		.shared = is_shared(c),
 		.thp = c->memory.thp,
 	};
 	int r = mm_ram_new(&opts, &vm->ram, err);

@@ -259,6 +259,9 @@ void vm_resources_writable_paths(const struct vm_config *config,
 	for (unsigned i = 0; i < config->n_nets; i++)
 		if (config->nets[i].listen)
 			add_path(&list, config_stream_path(&config->nets[i]));
+	for (unsigned i = 0; i < config->n_vhost_users; i++)
+		if (config->vhost_users[i].server)
+			add_path(&list, config->vhost_users[i].path);
 	if (config->vsock)
 		add_path(&list, config->vsock->uds);
 	ret[list.n] = NULL;

@@ -46,7 +46,7 @@ struct chr *vm_console_stream(const struct vm_config *config, const struct vm_re
 
 /* The files that may still be unlinked after the lock-down, NULL-terminated, borrowed from config.
  */
-enum { VM_RESOURCES_MAX_PATHS = 2 * CONFIG_MAX_ELEMENTS + 8 };
+enum { VM_RESOURCES_MAX_PATHS = 3 * CONFIG_MAX_ELEMENTS + 8 };
 void vm_resources_writable_paths(const struct vm_config *config,
 				 const char *ret[VM_RESOURCES_MAX_PATHS]);
 

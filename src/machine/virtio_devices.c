@@ -10,6 +10,7 @@
 
 #include "base/checked.h"
 #include "base/crc32.h"
+#include "devices/vhost_device.h"
 #include "devices/virtio_balloon.h"
 #include "devices/virtio_blk.h"
 #include "devices/virtio_console.h"
@@ -310,6 +311,36 @@ static int make_vsock(struct vm *vm, unsigned i, char id[CONFIG_ID_LEN], struct 
 	return virtio_vsock_new(&setup, ret);
 }
 
+static unsigned count_vhost_users(const struct vm_config *config)
+{
+	return config->n_vhost_users;
+}
+
+static int make_vhost_user(struct vm *vm, unsigned i, char id[CONFIG_ID_LEN],
+			   struct virtio_dev **ret, struct err *err)
+{
+	static const enum vhost_on_lost on_lost[] = {
+		[CONFIG_ON_LOST_FAIL] = VHOST_ON_LOST_FAIL,
+		[CONFIG_ON_LOST_REPLAY] = VHOST_ON_LOST_REPLAY,
+	};
+	const struct config_vhost_user *c = &vm->config->vhost_users[i];
+	struct vhost_backend *backend = &vm->res->backends.vhosts[i];
+	struct vhost_device_setup setup = {
+		.id = config_vhost_user_id(vm->config, i, id),
+		.map = &vm->map,
+		.loops = loops_for(vm, c->iothread).at,
+		.vhost = backend->dev,
+		.type = backend->type,
+		.n_queues = c->queues,
+		.max_auto = MIN(vm->config->cpus.boot, (uint32_t)AUTO_DISK_QUEUES),
+		.queue_size = (uint16_t)c->qsize,
+		.on_lost = on_lost[c->on_lost],
+	};
+
+	backend->dev = NULL; /* the device's now */
+	return vhost_device_new(&setup, ret, err);
+}
+
 struct virtio_row {
 	const char *option;
 	unsigned (*count)(const struct vm_config *config);
@@ -319,10 +350,15 @@ struct virtio_row {
 };
 
 static const struct virtio_row virtio_table[] = {
-	{"--disk", count_disks, make_disk},	  {"--net", count_nets, make_net},
-	{"--port", count_consoles, make_console}, {"--vsock", count_vsocks, make_vsock},
-	{"--rng", count_rngs, make_rng},	  {"--balloon", count_balloons, make_balloon},
-	{"--pmem", count_pmem, make_pmem},	  {"--mem max=", count_pluggable, make_pluggable},
+	{"--disk", count_disks, make_disk},
+	{"--net", count_nets, make_net},
+	{"--port", count_consoles, make_console},
+	{"--vsock", count_vsocks, make_vsock},
+	{"--rng", count_rngs, make_rng},
+	{"--balloon", count_balloons, make_balloon},
+	{"--vhost-user", count_vhost_users, make_vhost_user},
+	{"--pmem", count_pmem, make_pmem},
+	{"--mem max=", count_pluggable, make_pluggable},
 };
 
 bool vm_has_virtio_devices(const struct vm_config *config)

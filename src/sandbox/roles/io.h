@@ -4,6 +4,7 @@
 #ifndef VMM_SANDBOX_ROLES_IO_H
 #define VMM_SANDBOX_ROLES_IO_H
 
+#include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
@@ -49,6 +50,11 @@ static const struct rule io_rules[] = {
 	   is the configured one with the port behind it. There is no socket of another family to
 	   connect. */
 	ALLOW_WHEN(socket, 0, AF_UNIX),
+	/* vhost-user: the back end's own requests come on a socket that is made for them; how large
+	   the file is that it sends. */
+	ALLOW_WHEN(socketpair, 0, AF_UNIX),
+	ALLOW(fstat),
+	ALLOW_WHEN(newfstatat, 3, AT_EMPTY_PATH),
 	ALLOW(connect),
 
 	/* What a network guest can finish itself, and which queues of a tap it reads. */

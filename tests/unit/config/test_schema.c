@@ -153,7 +153,7 @@ Test(schema, group__is_a_flag_and_a_key_of_the_top_level)
 		cr_expect(!group->table->plain || group->table->n == 1, "%s", group->name);
 		cr_expect_eq(group->type == VALUE_LIST, group->count_offset > 0, "%s", group->name);
 	}
-	cr_expect_eq(n, 8);
+	cr_expect_eq(n, 9);
 }
 
 Test(schema, element_row__is_a_unique_key_with_a_help)
@@ -234,7 +234,7 @@ Test(schema, keys__of_a_flag_are_all_and_only_its_own)
 		cr_expect_str_eq(row->flag, "mem");
 		n++;
 	}
-	cr_expect_eq(n, 8);
+	cr_expect_eq(n, 9);
 	cr_expect_null(schema_next_key(schema_find_flag("kernel"), NULL));
 	cr_expect_null(schema_next_key(schema_find_flag("help"), NULL), "the last row of all");
 	cr_expect_null(schema_find_key(mem, "sockets"));

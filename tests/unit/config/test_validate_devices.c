@@ -56,6 +56,16 @@ Test(validate_devices, image__is_written_by_one_device)
 {
 	test_run_fails("-k|bz|-d|a|-d|b|-d|a", "/disks/2/path: 'a'", "/disks/0");
 	test_run_fails("-k|bz|-d|a|--pmem|a", "/pmem/0/path: 'a'", "/disks/0");
+	test_run_fails("-k|bz|--vhost-user|a|--vhost-user|a", "/vhost_user/1/path: 'a'", NULL);
+	test_run_fails("-k|bz|--vhost-user|a,server", "/vhost_user/0/server", "type=");
+	test_run_fails("-k|bz|-m|64M,shared=off|--vhost-user|a", "/memory/shared", "leave it out");
+	test_run_fails("-k|bz|--vhost-user|a,iothread=1", "/vhost_user/0/iothread", NULL);
+	test_run_fails("-k|bz|--vhost-user|a,type=disk", "'disk' is no type", "blk");
+	test_run_fails("-k|bz|--vhost-user|a,type=1", "network cards", "yet");
+	test_run_fails("-k|bz|--vhost-user|a,type=64", "'64' is no type", NULL);
+	test_run_fails("-k|bz|--vhost-user|a,id=x|-d|b,id=x", "/vhost_user/0/id: 'x'", "/disks/0");
+	expect_ok("-k|bz|--vhost-user|a|--vhost-user|b,type=4,queues=2,qsize=64,server,wait=1s,"
+		  "reconnect=0,on_lost=replay");
 	test_run_fails("-k|bz|--pmem|a|--pmem|a", "/pmem/1/path: 'a'", "/pmem/0");
 	expect_ok("-k|bz|-d|a,ro|-d|a,ro");
 	expect_ok("-k|bz|-d|a,overlay|-d|a,overlay");

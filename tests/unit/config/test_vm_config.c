@@ -64,6 +64,7 @@ Test(config, print__devices_read_again_give_the_same_bytes)
 			  "--publish|80:80|--publish|[::1]:1:1/udp");
 	expect_round_trip("-k|bz|--rng|--balloon|--vsock|4294967294,uds=x");
 	expect_round_trip("-k|bz|--rng|bw=1024|--balloon|size=4K,stats=1h,reporting=off");
+	expect_round_trip("-k|bz|--vhost-user|a|--vhost-user|b,type=rng,server,reconnect=0,id=x");
 	expect_round_trip("-k|bz|--pmem|a|--pmem|b,size=2M,ro|--port|a|--port|b,stream=unix=/x");
 	expect_round_trip("-k|bz|--hvc|console|--watchdog|none|--transport|mmio|--io-engine|epoll");
 	expect_round_trip("-k|bz|--iothreads|64,poll=1.5us,pin=0:0:1");

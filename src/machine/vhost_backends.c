@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "machine/vhost_backends.h"
+
+#include <errno.h>
+#include <linux/virtio_ids.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "devices/vhost_device.h"
+#include "vhost/vhost_user.h"
+
+static int find_type(struct vhost_backend *b, const char *path, struct err *err)
+{
+	if (b->type)
+		return 0;
+	b->type = vhost_device_recognize(b->dev);
+	if (!b->type)
+		return err_set(err, -EINVAL,
+			       "%s: what the back end on '%s' is can't be told by what it offers: "
+			       "give type=blk, console, gpio, i2c, rng, scsi, sound, vsock, or the "
+			       "number of a virtio device",
+			       b->what, path);
+	log_warn("%s: the back end is a disk (type=blk)", b->what);
+	return 0;
+}
+
+static void say_how_it_recovers(const struct vhost_backend *b, const struct config_vhost_user *c)
+{
+	if (b->dev->recovery == VHOST_RECOVERY_INDEX && c->reconnect_ns > 0)
+		log_warn("%s: this back end keeps no record of what is under way: if it is lost "
+			 "under load, %s",
+			 b->what,
+			 c->on_lost == CONFIG_ON_LOST_REPLAY
+				 ? "requests may be done twice (on_lost=replay)"
+				 : "the device needs a reset (on_lost=fail)");
+}
+
+int vhost_backend_open(const struct config_vhost_user *c, struct vhost_backend *ret,
+		       struct err *err)
+{
+	struct vhost_user_setup setup;
+	int r;
+
+	*ret = (struct vhost_backend){.type = c->type ? config_virtio_type(c->type) : 0};
+	if (asprintf(&ret->what, "--vhost-user %s", c->path) < 0) {
+		ret->what = NULL;
+		return err_set(err, -ENOMEM, "out of memory");
+	}
+	setup = (struct vhost_user_setup){
+		.what = ret->what,
+		.path = c->path,
+		.server = c->server,
+		.wait_ns = c->wait_ns,
+		.reconnect_ns = c->reconnect_ns,
+		.config_sizes = vhost_device_config_sizes(ret->type),
+	};
+	r = vhost_user_open(&setup, &ret->dev, err);
+	if (r == 0)
+		r = find_type(ret, c->path, err);
+	if (r == 0)
+		say_how_it_recovers(ret, c);
+	return r;
+}
+
+void vhost_backend_close(struct vhost_backend *b)
+{
+	b->dev = vhost_dev_free(b->dev);
+	free(b->what);
+	b->what = NULL;
+}
