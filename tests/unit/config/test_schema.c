@@ -234,7 +234,7 @@ Test(schema, keys__of_a_flag_are_all_and_only_its_own)
 		cr_expect_str_eq(row->flag, "mem");
 		n++;
 	}
-	cr_expect_eq(n, 9);
+	cr_expect_eq(n, 8);
 	cr_expect_null(schema_next_key(schema_find_flag("kernel"), NULL));
 	cr_expect_null(schema_next_key(schema_find_flag("help"), NULL), "the last row of all");
 	cr_expect_null(schema_find_key(mem, "sockets"));
