@@ -288,29 +288,40 @@ static int open_listener(struct vhost_user *vu, struct err *err)
 		       : 0;
 }
 
-int vhost_user_open(const struct vhost_user_setup *setup, struct vhost_dev **ret, struct err *err)
+int vhost_user_new(const struct vhost_user_setup *setup, struct loop *loop, struct vhost_user **ret)
 {
 	struct vhost_user *vu = calloc(1, sizeof(*vu));
-	struct loop *loop = NULL;
-	int r = vu ? loop_new(&loop) : -ENOMEM;
 
-	if (r < 0) {
-		free(vu);
-		return err_set(err, r, "%s: %s", setup->what, strerror(-r));
-	}
+	if (!vu)
+		return -ENOMEM;
 	vu->dev.ops = &ops;
 	vu->setup = *setup;
 	vu->loop = loop;
 	vu->listener = UNIX_LISTENER_NONE;
 	vu->record.fd = -1;
 	vhost_user_session_init(&vu->session, &session_ops);
-	r = open_listener(vu, err);
+	*ret = vu;
+	return 0;
+}
+
+int vhost_user_open(const struct vhost_user_setup *setup, struct vhost_dev **ret, struct err *err)
+{
+	struct vhost_user *vu = NULL;
+	struct loop *loop = NULL;
+	int r = loop_new(&loop);
+
+	if (r == 0)
+		r = vhost_user_new(setup, loop, &vu);
+	if (r < 0)
+		(void)err_set(err, r, "%s: %s", setup->what, strerror(-r));
+	if (r == 0)
+		r = open_listener(vu, err);
 	if (r == 0)
 		r = wait_for_one(vu, err);
-	if (r < 0)
-		(void)vhost_dev_free(&vu->dev);
-	else
+	if (r == 0)
 		*ret = &vu->dev;
+	else if (vu)
+		(void)vhost_dev_free(&vu->dev);
 	(void)loop_free(loop);
 	return r;
 }

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "vhost/vhost_user_internal.h"
 
-static void connected(struct vhost_user *vu, int fd)
+void vhost_user_connected(struct vhost_user *vu, int fd)
 {
 	vhost_user_stop_connecting(vu);
 	if (vhost_user_session_open(&vu->session, vu->loop, fd) < 0)
@@ -43,7 +43,7 @@ static void try_to_dial(struct vhost_user *vu)
 	int fd = dial(vu->setup.path);
 
 	if (fd >= 0)
-		connected(vu, fd);
+		vhost_user_connected(vu, fd);
 	else
 		vhost_user_no_back_end(vu, fd);
 }
@@ -57,7 +57,7 @@ static void on_acceptable(struct loop_fd *source, uint32_t events)
 
 	(void)events;
 	if (fd >= 0)
-		connected(vu, fd);
+		vhost_user_connected(vu, fd);
 	else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
 		/* Out of descriptors or memory: asking again at once would spin. */
 		vhost_user_connect_later(vu, NS_PER_S);

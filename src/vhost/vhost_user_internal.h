@@ -66,6 +66,8 @@ static inline struct vhost_user *vhost_user_of(struct vhost_dev *d)
 
 /* Begins to look for a back end, again and again. */
 void vhost_user_connect(struct vhost_user *vu);
+/* One is there, on this socket, which is taken over. */
+void vhost_user_connected(struct vhost_user *vu, int fd);
 /* Not any more. */
 void vhost_user_stop_connecting(struct vhost_user *vu);
 /* There is none now; the next try is in in_ns. */
@@ -97,6 +99,10 @@ void vhost_user_rings_lost(struct vhost_user *vu);
 unsigned vhost_user_count_regions(const struct mm_map *map);
 
 /* ---- vhost_user.c ---- */
+
+/* Not connected to anything, on that loop. 0 or -errno. */
+int vhost_user_new(const struct vhost_user_setup *setup, struct loop *loop,
+		   struct vhost_user **ret) must_check;
 
 /* Every question has been answered. */
 void vhost_user_negotiated(struct vhost_user *vu);
