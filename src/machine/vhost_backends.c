@@ -3,9 +3,13 @@
 
 #include <errno.h>
 #include <linux/virtio_ids.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/signalfd.h>
 
+#include "base/checked.h"
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "devices/vhost_device.h"
 #include "vhost/vhost_user.h"
@@ -36,9 +40,24 @@ static void say_how_it_recovers(const struct vhost_backend *b, const struct conf
 				 : "the device needs a reset (on_lost=fail)");
 }
 
+/* The signals that end a run are blocked by now and wait for main's loop, which does not run yet.
+ */
+static int watch_signals(void)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGHUP);
+	(void)sigaddset(&set, SIGQUIT);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
 int vhost_backend_open(const struct config_vhost_user *c, struct vhost_backend *ret,
 		       struct err *err)
 {
+	_cleanup_close_ int signals = watch_signals();
 	struct vhost_user_setup setup;
 	int r;
 
@@ -54,6 +73,7 @@ int vhost_backend_open(const struct config_vhost_user *c, struct vhost_backend *
 		.wait_ns = c->wait_ns,
 		.reconnect_ns = c->reconnect_ns,
 		.config_sizes = vhost_device_config_sizes(ret->type),
+		.cancel_fd = MAX(signals, 0),
 	};
 	r = vhost_user_open(&setup, &ret->dev, err);
 	if (r == 0)

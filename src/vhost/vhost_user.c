@@ -14,6 +14,8 @@
 
 /* After a back end that did wrong: it would do so again at once. */
 #define PENANCE_NS NS_PER_S
+/* How often one is looked for at the start, whatever comes later. */
+#define OPENING_NS (NS_PER_S / 50)
 
 /* ---- messages ---- */
 
@@ -43,6 +45,11 @@ void vhost_user_ask_u64(struct vhost_user *vu, uint32_t request)
 
 /* ---- lost ---- */
 
+static uint64_t time_to_next_try(const struct vhost_user *vu)
+{
+	return vu->attached ? vu->setup.reconnect_ns : OPENING_NS;
+}
+
 /* Once for each reason, however often it is met. */
 static void say(struct vhost_user *vu, const char *why)
 {
@@ -68,7 +75,7 @@ static void lost(struct vhost_user *vu, bool fault, const char *why)
 	if (fault)
 		atomic_fetch_add_explicit(&d->failures, 1, memory_order_relaxed);
 	if (vu->setup.reconnect_ns > 0 || !vu->attached)
-		vhost_user_connect_later(vu, fault ? PENANCE_NS : vu->setup.reconnect_ns);
+		vhost_user_connect_later(vu, fault ? PENANCE_NS : time_to_next_try(vu));
 	if (!vu->attached)
 		vu->opening_fault = fault;
 	if (!vu->attached && fault)
@@ -85,7 +92,7 @@ void vhost_user_no_back_end(struct vhost_user *vu, int error)
 		: error == -ECONNREFUSED ? "nobody listens on the socket"
 		: error == -EAGAIN	 ? "it has too many clients that wait"
 					 : strerror(-error));
-	vhost_user_connect_later(vu, vu->setup.reconnect_ns);
+	vhost_user_connect_later(vu, time_to_next_try(vu));
 }
 
 void vhost_user_blame(struct vhost_user *vu, const char *why)
@@ -229,8 +236,9 @@ static const struct vhost_dev_ops ops = {
 
 struct deadline {
 	struct loop_timer timer;
+	struct loop_fd cancel;
 	struct loop *loop;
-	bool over;
+	bool over, cancelled;
 };
 
 static void on_deadline(struct loop_timer *timer)
@@ -238,6 +246,15 @@ static void on_deadline(struct loop_timer *timer)
 	struct deadline *deadline = container_of(timer, struct deadline, timer);
 
 	deadline->over = true;
+	loop_stop(deadline->loop);
+}
+
+static void on_cancel(struct loop_fd *source, uint32_t events)
+{
+	struct deadline *deadline = container_of(source, struct deadline, cancel);
+
+	(void)events;
+	deadline->over = deadline->cancelled = true;
 	loop_stop(deadline->loop);
 }
 
@@ -262,16 +279,23 @@ static int explain(const struct vhost_user *vu, struct err *err)
 /* On a loop of its own, which nobody else uses yet. */
 static int wait_for_one(struct vhost_user *vu, struct err *err)
 {
-	struct deadline deadline = {.timer.fired = on_deadline, .loop = vu->loop};
-	int r;
+	struct deadline deadline = {.timer.fired = on_deadline,
+				    .cancel = {.fd = vu->setup.cancel_fd, .ready = on_cancel},
+				    .loop = vu->loop};
+	int r = deadline.cancel.fd ? loop_add_fd(vu->loop, &deadline.cancel, EPOLLIN) : 0;
 
 	loop_timer_arm(vu->loop, &deadline.timer, vu->setup.wait_ns);
 	vhost_user_connect(vu);
 	do {
-		r = loop_run(vu->loop);
+		if (r == 0)
+			r = loop_run(vu->loop);
 		/* One that was there for a moment is not the one. */
 	} while (r == 0 && vu->phase != VHOST_USER_ONLINE && !deadline.over && !vu->opening_fault);
 	loop_timer_cancel(vu->loop, &deadline.timer);
+	loop_del_fd(vu->loop, &deadline.cancel);
+	if (deadline.cancelled)
+		return err_set(err, -EINTR, "%s: interrupted while waiting for the back end",
+			       vu->setup.what);
 	if (r < 0)
 		return err_set(err, r, "%s: %s", vu->setup.what, strerror(-r));
 	if (vu->phase != VHOST_USER_ONLINE)

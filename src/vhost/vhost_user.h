@@ -23,11 +23,13 @@ struct vhost_user_setup {
 	/* What the device's configuration space may be long, most wanted first, up to a 0; its
 	 * first may be 0: the configuration is not the back end's to say. */
 	const uint16_t *config_sizes;
+	/* Readable: whoever started this wants to wait no longer. Borrowed, not read; 0: none. */
+	int cancel_fd;
 };
 
 /*
  * Connects and asks what the back end can; waits for that, at most wait_ns. Main, before anything
- * else runs. 0; -errno with a message that says what to do; -EINTR when *cancelled was set.
+ * else runs. 0, or -errno with a message that says what to do.
  */
 int vhost_user_open(const struct vhost_user_setup *setup, struct vhost_dev **ret,
 		    struct err *err) must_check;

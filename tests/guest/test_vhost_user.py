@@ -4,6 +4,7 @@ under load and comes back, or does not."""
 
 import os
 import shutil
+import signal
 import subprocess
 import unittest
 
@@ -130,6 +131,19 @@ class VhostUserBlk(DiskTest):
         self.assertEqual(run.rc, 125)
         self.assertIn("there is no such socket", run.err)
         self.assertIn("wait=", run.err)
+
+    def test_signal_ends_the_wait_for_it(self):
+        path = f"{self.dir}/none"
+        for number in signal.SIGINT, signal.SIGTERM:
+            with vmmtest.start_guest("blk", self.words(), "--vhost-user", f"{path},wait=1h,type=blk,server",
+                                     env=self.place.env) as vm:
+                vmmtest.wait_until(lambda: os.path.exists(path), "it to listen")
+                os.kill(vm.pid, number)
+                run = vm.wait()
+            self.assertEqual(run.rc, 125)
+            self.assertIn("interrupted while waiting", run.err)
+            self.assertFalse(os.path.exists(path))
+        self.assertEqual([name for name in os.listdir(self.place.base) if not name.startswith(".")], [])
 
     def test_guests_memory_cannot_be_cut_off(self):
         """The daemon has it mapped, and its file is sealed: see also tests/unit/mm."""
