@@ -15,9 +15,10 @@
 
 DEFINE_CLEANUP(json_t *, json_decref);
 
-#define SIZE_PATTERN "^[0-9]+([KMGTkmgt](i?B)?)?$"
-#define TIME_PATTERN "^[0-9]+(\\.[0-9]+)?(ns|us|ms|s|m|h)?$"
-#define NAME_PATTERN "^[A-Za-z0-9_][A-Za-z0-9._-]*$"
+#define SIZE_PATTERN	    "^[0-9]+([KMGTkmgt](i?B)?)?$"
+#define TIME_PATTERN	    "^[0-9]+(\\.[0-9]+)?(ns|us|ms|s|m|h)?$"
+#define TIME_OR_OFF_PATTERN "^(off|[0-9]+(\\.[0-9]+)?(ns|us|ms|s|m|h)?)$"
+#define NAME_PATTERN	    "^[A-Za-z0-9_][A-Za-z0-9._-]*$"
 
 /* "^(stdio|pty|file=.+|none)$"; names hold no character that a pattern knows. */
 static void add_stream_pattern(json_t *into, const struct schema_row *row)
@@ -102,7 +103,7 @@ static void add_type(json_t *into, const struct schema_row *row)
 		add_quantity(into, row, row->unit, SIZE_PATTERN);
 		break;
 	case VALUE_DURATION:
-		add_quantity(into, row, NS_PER_S, TIME_PATTERN);
+		add_quantity(into, row, NS_PER_S, row->min ? TIME_PATTERN : TIME_OR_OFF_PATTERN);
 		break;
 	case VALUE_PAGE:
 	case VALUE_ENUM:

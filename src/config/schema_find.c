@@ -66,11 +66,21 @@ const struct schema_row *schema_next_key(const struct schema_row *row,
 	return next;
 }
 
+/* On the command line a dash in a key is as good as an underscore, as it is in flags. */
+static bool same_key(const char *name, const char *key)
+{
+	size_t i = 0;
+
+	while (name[i] && key[i] && (name[i] == key[i] || (name[i] == '_' && key[i] == '-')))
+		i++;
+	return name[i] == key[i];
+}
+
 const struct schema_row *schema_find_key(const struct schema_row *row, const char *key)
 {
 	const struct schema_row *found = schema_next_key(row, NULL);
 
-	while (found && !same(schema_key(found), key))
+	while (found && !same_key(schema_key(found), key))
 		found = schema_next_key(row, found);
 	return found;
 }

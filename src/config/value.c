@@ -183,6 +183,8 @@ static int parse_number(const struct schema_row *row, const char *text, uint64_t
 {
 	if (row->type == VALUE_SIZE)
 		return text_parse_size(text, row->unit, ret);
+	if (row->type == VALUE_DURATION && row->min == 0 && strcmp(text, "off") == 0)
+		text = "0";
 	if (row->type == VALUE_DURATION)
 		return text_parse_duration(text, ret);
 	return text_parse_uint(text, ret);

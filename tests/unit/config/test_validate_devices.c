@@ -65,7 +65,7 @@ Test(validate_devices, image__is_written_by_one_device)
 	test_run_fails("-k|bz|--vhost-user|a,type=64", "'64' is no type", NULL);
 	test_run_fails("-k|bz|--vhost-user|a,id=x|-d|b,id=x", "/vhost_user/0/id: 'x'", "/disks/0");
 	expect_ok("-k|bz|--vhost-user|a|--vhost-user|b,type=4,queues=2,qsize=64,server,wait=1s,"
-		  "reconnect=0,on_lost=replay");
+		  "reconnect=off,on-lost=replay");
 	test_run_fails("-k|bz|--pmem|a|--pmem|a", "/pmem/1/path: 'a'", "/pmem/0");
 	expect_ok("-k|bz|-d|a,ro|-d|a,ro");
 	expect_ok("-k|bz|-d|a,overlay|-d|a,overlay");
