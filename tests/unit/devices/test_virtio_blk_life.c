@@ -478,7 +478,7 @@ static void four_queues(bool overlay, uint64_t iops)
 	vblk_begin(2);
 	second.loop = engine_loop(64, 0);
 	cr_assert_eq(blk_open(&opts, &blk, &err), 0, "%s", err.msg);
-	blk_set_limits(blk, &(struct blk_limits){.iops = iops});
+	blk_set_limits(blk, &(struct blk_limits){.iops = iops, .iops_burst = iops ? 1 : 0});
 	vdev_take(&w, make_on_two_loops(blk));
 	cr_assert_eq(pthread_create(&second.thread, NULL, run_second, NULL), 0);
 	vdev_up(&w, VIRTIO_BIT(VIRTIO_BLK_F_MQ));
