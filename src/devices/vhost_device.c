@@ -14,6 +14,7 @@ enum { VIRTIO_ID_SOUND_ = 25, VIRTIO_ID_I2C = 34, VIRTIO_ID_GPIO_ = 41 };
 struct vhost_device {
 	struct vhost_virtio v;
 	unsigned n_queues;
+	struct vhost_watch *watch;
 	uint8_t writable[VHOST_MAX_CONFIG];
 };
 
@@ -106,6 +107,14 @@ static void on_config(struct vhost_virtio *v, const uint8_t *bytes, unsigned len
 		virtio_dev_set_config(&v->virtio, 0, config, len);
 }
 
+static void on_connected(struct vhost_virtio *v, bool connected)
+{
+	struct vhost_device *dev = container_of(v, struct vhost_device, v);
+
+	if (dev->watch)
+		dev->watch->changed(dev->watch, connected);
+}
+
 static void device_done(struct device *device)
 {
 	struct vhost_device *dev = container_of(device, struct vhost_device, v.virtio.dev);
@@ -166,6 +175,8 @@ static int init(struct vhost_device *dev, const struct vhost_device_setup *s, st
 	memset(dev->writable, 0xff, sizeof(dev->writable));
 	dev->v.virtio.type = (uint16_t)s->type;
 	dev->v.config = on_config;
+	dev->v.connected = on_connected;
+	dev->watch = s->watch;
 	translate(dev, config, s->vhost->config_len);
 	return vhost_virtio_init(&dev->v, &setup, err);
 }

@@ -9,6 +9,11 @@
 
 #include "vhost/vhost_virtio.h"
 
+/* Who wants to know of back ends that come and go. */
+struct vhost_watch {
+	void (*changed)(struct vhost_watch *watch, bool connected); /* on the device's loop */
+};
+
 struct vhost_device_setup {
 	const char *id; /* borrowed */
 	const struct mm_map *map;
@@ -19,6 +24,7 @@ struct vhost_device_setup {
 	unsigned max_auto;
 	uint16_t queue_size;
 	enum vhost_on_lost on_lost;
+	struct vhost_watch *watch; /* may be NULL; lives as long as the device */
 };
 
 /* 0 or -errno with a message. Main. */

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "devices/vhost_device.h"
+#include "machine/vm_internal.h"
 #include "vhost/vhost_user.h"
 
 static int find_type(struct vhost_backend *b, const char *path, struct err *err)
@@ -83,8 +84,53 @@ int vhost_backend_open(const struct config_vhost_user *c, struct vhost_backend *
 	return r;
 }
 
+/* ---- events ---- */
+
+static void on_changed(struct vhost_watch *watch, bool connected)
+{
+	struct vhost_backend *b = container_of(watch, struct vhost_backend, watch);
+
+	(void)atomic_fetch_add(connected ? &b->back : &b->lost, 1);
+	loop_post(b->vm->loop, &b->news);
+}
+
+static void emit(struct vhost_backend *b, const char *name)
+{
+	vm_emit(b->vm,
+		&(struct vm_event){.name = name, .fields = {{.key = "device", .text = b->id}}});
+}
+
+/* In turns, since it can't be lost twice in between. The first one to come was there at the start.
+ */
+static void tell_news(struct loop_work *work)
+{
+	struct vhost_backend *b = container_of(work, struct vhost_backend, news);
+	/* In this order: never more back than lost. */
+	unsigned back = atomic_load(&b->back) - 1, lost = atomic_load(&b->lost);
+
+	while (b->said_lost < lost || b->said_back < back)
+		if (b->said_lost == b->said_back) {
+			b->said_lost++;
+			emit(b, "backend_lost");
+		} else {
+			b->said_back++;
+			emit(b, "backend_back");
+		}
+}
+
+struct vhost_watch *vhost_backend_watch(struct vhost_backend *b, struct vm *vm, const char *id)
+{
+	b->vm = vm;
+	b->id = id;
+	b->watch.changed = on_changed;
+	b->news.run = tell_news;
+	return &b->watch;
+}
+
 void vhost_backend_close(struct vhost_backend *b)
 {
+	if (b->vm)
+		loop_work_cancel(b->vm->loop, &b->news);
 	b->dev = vhost_dev_free(b->dev);
 	free(b->what);
 	b->what = NULL;

@@ -337,6 +337,8 @@ static int make_vhost_user(struct vm *vm, unsigned i, char id[CONFIG_ID_LEN],
 		.on_lost = on_lost[c->on_lost],
 	};
 
+	setup.watch = vhost_backend_watch(backend, vm, setup.id);
+
 	backend->dev = NULL; /* the device's now */
 	return vhost_device_new(&setup, ret, err);
 }

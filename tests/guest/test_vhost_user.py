@@ -112,6 +112,8 @@ class VhostUserBlk(DiskTest):
                 vmmtest.wait_until(lambda n=i: self.counters()["reconnects"] > n, "it is back")
             self.assertEqual(self.counters()["resets"], 1, "the driver's own, at its start")
             self.assertEqual(self.counters()["unrecovered"], 0)
+            events = [e["event"] for e in self.place.events("t") if e.get("device") == "disk0"]
+            self.assertEqual(events[:4], ["backend_lost", "backend_back"] * 2)
             self.assertNotIn("rounds 0\n", self.end(vm).text)
             daemon.kill()
 
