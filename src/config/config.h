@@ -132,7 +132,10 @@ struct config_vhost_user {
 	uint64_t wait_ns;      /* for a back end at the start; default 5 s */
 	uint64_t reconnect_ns; /* between two tries; 0: never again; default 100 ms */
 	int on_lost;	       /* enum config_on_lost */
-	int iothread;	       /* as of a disk */
+	bool packed;	       /* packed rings also from a back end that keeps no record */
+	char *mac;    /* of a network card; NULL: made from the VM's name and the position */
+	uint32_t mtu; /* of a network card; 0: not told */
+	int iothread; /* as of a disk */
 };
 
 /* A named port of the virtio console. */

@@ -355,8 +355,8 @@ static const struct schema_row vhost_user_rows[] = {
 		.min = 1,
 		.max = CONFIG_MAX_QUEUES,
 		.arg = "N",
-		.help = "queues (of a disk as many as processors, at most 4; else those of its "
-			"type)",
+		.help = "queues, of a network card pairs (of a disk as many as processors, at most "
+			"4, when not given; else those of its type)",
 	},
 	ROW_QSIZE(struct config_vhost_user),
 	{
@@ -393,6 +393,32 @@ static const struct schema_row vhost_user_rows[] = {
 		.fallback = "fail",
 		.help = "requests under way of a lost back end that kept no record of them: fail "
 			"the device, or do them again",
+	},
+	{
+		.name = "packed",
+		.type = VALUE_BOOL,
+		AT(packed),
+		.fallback = "off",
+		.help = "packed rings also from a back end that keeps no record, and so can't be "
+			"replaced",
+	},
+	{
+		.name = "mac",
+		.type = VALUE_STRING,
+		AT(mac),
+		.check = syntax_check_mac,
+		.pattern = "^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$",
+		.arg = "MAC",
+		.help = "net: the guest's address; made by vmm when not given",
+	},
+	{
+		.name = "mtu",
+		.type = VALUE_UINT,
+		AT(mtu),
+		.min = MIN_MTU,
+		.max = MAX_MTU,
+		.arg = "N",
+		.help = "net: the MTU that the guest is told",
 	},
 	ROW_IOTHREAD(struct config_vhost_user),
 	ROW_ID(struct config_vhost_user),

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/virtio_ids.h>
 #include <string.h>
 #include <strings.h>
 
@@ -266,6 +267,11 @@ static int check_vhost_users(const struct vm_config *config, struct err *err)
 				       "/vhost_user/%u/server: the type must be known before a "
 				       "back end connects: give type=, too",
 				       i);
+		if ((v->mac || v->mtu) && v->type && config_virtio_type(v->type) != VIRTIO_ID_NET)
+			return err_set(err, -EINVAL,
+				       "/vhost_user/%u/%s: belongs to a network card, and the type "
+				       "is %s",
+				       i, v->mac ? "mac" : "mtu", v->type);
 		r = check_iothread(config, "vhost_user", (int)i, v->iothread, err);
 		for (unsigned j = 0; r == 0 && j < i; j++)
 			if (equal(v->path, config->vhost_users[j].path))

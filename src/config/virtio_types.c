@@ -16,14 +16,9 @@ static const struct {
 	const char *name;
 	unsigned type;
 } types[] = {
-	{"blk", VIRTIO_ID_BLOCK},
-	{"scsi", VIRTIO_ID_SCSI},
-	{"rng", VIRTIO_ID_RNG},
-	{"vsock", VIRTIO_ID_VSOCK},
-	{"i2c", 34},
-	{"gpio", 41},
-	{"console", VIRTIO_ID_CONSOLE},
-	{"sound", 25},
+	{"net", VIRTIO_ID_NET}, {"blk", VIRTIO_ID_BLOCK},	{"scsi", VIRTIO_ID_SCSI},
+	{"rng", VIRTIO_ID_RNG}, {"vsock", VIRTIO_ID_VSOCK},	{"i2c", 34},
+	{"gpio", 41},		{"console", VIRTIO_ID_CONSOLE}, {"sound", 25},
 };
 
 unsigned config_virtio_type(const char *text)
@@ -40,8 +35,6 @@ unsigned config_virtio_type(const char *text)
 static const char *not_yet(unsigned type)
 {
 	switch (type) {
-	case VIRTIO_ID_NET:
-		return "network cards";
 	case VIRTIO_ID_INPUT:
 		return "input devices";
 	case VIRTIO_ID_FS:
@@ -53,8 +46,6 @@ static const char *not_yet(unsigned type)
 
 static unsigned any_type(const char *text)
 {
-	if (strcmp(text, "net") == 0)
-		return VIRTIO_ID_NET;
 	if (strcmp(text, "input") == 0)
 		return VIRTIO_ID_INPUT;
 	return strcmp(text, "fs") == 0 ? VIRTIO_ID_FS : config_virtio_type(text);
@@ -69,8 +60,8 @@ int syntax_check_virtio_type(const char *text, struct err *err)
 		return err_set(err, -EINVAL, "'%s': %s are not supported here yet", text, missing);
 	if (type == 0)
 		return err_set(err, -EINVAL,
-			       "'%s' is no type: blk, console, gpio, i2c, rng, scsi, sound, vsock, "
-			       "or the number of a virtio device, 2 to %d",
+			       "'%s' is no type: blk, console, gpio, i2c, net, rng, scsi, sound, "
+			       "vsock, or the number of a virtio device, 1 to %d",
 			       text, MAX_TYPE);
 	return 0;
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/virtio_blk.h>
+#include <linux/virtio_net.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,10 +36,15 @@ static const struct kind {
 	unsigned type, n_queues;
 	const uint16_t *config_sizes;
 } kinds[] = {
-	{VIRTIO_ID_BLOCK, 0, blk_sizes}, {VIRTIO_ID_CONSOLE, 2, console_sizes},
-	{VIRTIO_ID_RNG, 1, none},	 {VIRTIO_ID_SCSI, 3, scsi_sizes},
-	{VIRTIO_ID_VSOCK, 3, eight},	 {VIRTIO_ID_SOUND_, 4, sound_sizes},
-	{VIRTIO_ID_I2C, 1, none},	 {VIRTIO_ID_GPIO_, 1, eight},
+	{VIRTIO_ID_NET, 2, none},
+	{VIRTIO_ID_BLOCK, 0, blk_sizes},
+	{VIRTIO_ID_CONSOLE, 2, console_sizes},
+	{VIRTIO_ID_RNG, 1, none},
+	{VIRTIO_ID_SCSI, 3, scsi_sizes},
+	{VIRTIO_ID_VSOCK, 3, eight},
+	{VIRTIO_ID_SOUND_, 4, sound_sizes},
+	{VIRTIO_ID_I2C, 1, none},
+	{VIRTIO_ID_GPIO_, 1, eight},
 };
 static const struct kind unknown = {0, 1, any_sizes};
 
@@ -62,6 +68,11 @@ unsigned vhost_device_recognize(const struct vhost_dev *d)
 				    VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) |
 				    VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
 
+	static const uint64_t net = VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF) |
+				    VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) | VIRTIO_BIT(VIRTIO_NET_F_MQ);
+
+	if (d->config_len == 0 && d->features & net)
+		return VIRTIO_ID_NET;
 	return d->config_len >= 60 && d->config_len <= 72 && d->features & blk ? VIRTIO_ID_BLOCK
 									       : 0;
 }
@@ -157,7 +168,7 @@ static int init(struct vhost_device *dev, const struct vhost_device_setup *s, st
 			   .device = &device_ops,
 			   .ops = &virtio_ops,
 			   .type = (uint16_t)s->type,
-			   .features = vhost_virtio_features(s->vhost),
+			   .features = vhost_virtio_features(s->vhost, s->packed),
 			   .map = s->map,
 			   .config = config,
 			   .writable = dev->writable,

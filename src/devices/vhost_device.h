@@ -9,11 +9,6 @@
 
 #include "vhost/vhost_virtio.h"
 
-/* Who wants to know of back ends that come and go. */
-struct vhost_watch {
-	void (*changed)(struct vhost_watch *watch, bool connected); /* on the device's loop */
-};
-
 struct vhost_device_setup {
 	const char *id; /* borrowed */
 	const struct mm_map *map;
@@ -23,6 +18,7 @@ struct vhost_device_setup {
 	unsigned n_queues;	   /* 0: what the type has, of disks max_auto at most */
 	unsigned max_auto;
 	uint16_t queue_size;
+	bool packed; /* see vhost_virtio_features() */
 	enum vhost_on_lost on_lost;
 	struct vhost_watch *watch; /* may be NULL; lives as long as the device */
 };

@@ -21,18 +21,22 @@ static int find_type(struct vhost_backend *b, const char *path, struct err *err)
 		return 0;
 	b->type = vhost_device_recognize(b->dev);
 	if (!b->type)
-		return err_set(err, -EINVAL,
-			       "%s: what the back end on '%s' is can't be told by what it offers: "
-			       "give type=blk, console, gpio, i2c, rng, scsi, sound, vsock, or the "
-			       "number of a virtio device",
-			       b->what, path);
-	log_warn("%s: the back end is a disk (type=blk)", b->what);
+		return err_set(
+			err, -EINVAL,
+			"%s: what the back end on '%s' is can't be told by what it offers: "
+			"give type=blk, console, gpio, i2c, net, rng, scsi, sound, vsock, or the "
+			"number of a virtio device",
+			b->what, path);
+	log_warn("%s: the back end is a %s", b->what,
+		 b->type == VIRTIO_ID_NET ? "network card (type=net)" : "disk (type=blk)");
 	return 0;
 }
 
 static void say_how_it_recovers(const struct vhost_backend *b, const struct config_vhost_user *c)
 {
-	if (b->dev->recovery == VHOST_RECOVERY_INDEX && c->reconnect_ns > 0)
+	/* What a network loses or sends twice, those who use it make good. */
+	if (b->dev->recovery == VHOST_RECOVERY_INDEX && c->reconnect_ns > 0 &&
+	    b->type != VIRTIO_ID_NET)
 		log_warn("%s: this back end keeps no record of what is under way: if it is lost "
 			 "under load, %s",
 			 b->what,

@@ -11,6 +11,7 @@
 #include "base/checked.h"
 #include "base/crc32.h"
 #include "devices/vhost_device.h"
+#include "devices/vhost_net.h"
 #include "devices/virtio_balloon.h"
 #include "devices/virtio_blk.h"
 #include "devices/virtio_console.h"
@@ -79,15 +80,16 @@ static unsigned count_nets(const struct vm_config *config)
 
 /* The configured address, or one that the same VM has every time: 52:54:00 and three bytes from its
  * name and the device's number. */
-static int choose_mac(const struct vm *vm, unsigned i, uint8_t mac[CONFIG_MAC_LEN])
+/* given may be NULL; i: the card's number. */
+static int choose_mac(const struct vm *vm, const char *given, unsigned i,
+		      uint8_t mac[CONFIG_MAC_LEN])
 {
 	static const uint8_t prefix[] = {0x52, 0x54, 0x00};
-	const struct config_net *net = &vm->config->nets[i];
 	const char *name = vm->config->name ? vm->config->name : "";
 	uint32_t hash;
 
-	if (net->mac)
-		return config_parse_mac(net->mac, mac);
+	if (given)
+		return config_parse_mac(given, mac);
 	hash = crc32_update(0, name, strlen(name)) + i;
 	memcpy(mac, prefix, sizeof(prefix));
 	for (unsigned byte = 0; byte < 3; byte++)
@@ -113,7 +115,7 @@ static int make_net(struct vm *vm, unsigned i, char id[CONFIG_ID_LEN], struct vi
 		.bw = net->bw,
 		.pps = net->pps,
 	};
-	int r = choose_mac(vm, i, setup.mac);
+	int r = choose_mac(vm, net->mac, i, setup.mac);
 
 	(void)err;
 	if (r == 0)
@@ -316,6 +318,31 @@ static unsigned count_vhost_users(const struct vm_config *config)
 	return config->n_vhost_users;
 }
 
+/* Its number is that behind the cards of --net. */
+static int make_vhost_net(struct vm *vm, unsigned i, char id[CONFIG_ID_LEN],
+			  struct virtio_dev **ret, struct err *err)
+{
+	const struct config_vhost_user *c = &vm->config->vhost_users[i];
+	struct vhost_backend *backend = &vm->res->backends.vhosts[i];
+	struct vhost_net_setup setup = {
+		.id = config_vhost_user_id(vm->config, i, id),
+		.map = &vm->map,
+		.loops = loops_for(vm, c->iothread).at,
+		.vhost = backend->dev,
+		.mtu = (uint16_t)c->mtu,
+		.n_pairs = MAX(c->queues, 1u),
+		.queue_size = (uint16_t)c->qsize,
+		.packed = c->packed,
+	};
+	int r = choose_mac(vm, c->mac, vm->config->n_nets + i, setup.mac);
+
+	if (r < 0)
+		return r;
+	setup.watch = vhost_backend_watch(backend, vm, setup.id);
+	backend->dev = NULL; /* the device's now */
+	return vhost_net_new(&setup, ret, err);
+}
+
 static int make_vhost_user(struct vm *vm, unsigned i, char id[CONFIG_ID_LEN],
 			   struct virtio_dev **ret, struct err *err)
 {
@@ -334,8 +361,12 @@ static int make_vhost_user(struct vm *vm, unsigned i, char id[CONFIG_ID_LEN],
 		.n_queues = c->queues,
 		.max_auto = MIN(vm->config->cpus.boot, (uint32_t)AUTO_DISK_QUEUES),
 		.queue_size = (uint16_t)c->qsize,
+		.packed = c->packed,
 		.on_lost = on_lost[c->on_lost],
 	};
+
+	if (backend->type == VIRTIO_ID_NET)
+		return make_vhost_net(vm, i, id, ret, err);
 
 	setup.watch = vhost_backend_watch(backend, vm, setup.id);
 

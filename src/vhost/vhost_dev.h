@@ -36,7 +36,10 @@ struct vhost_ring {
 	uint32_t base;
 	int kick; /* eventfd that the guest's doorbell writes; constant */
 	int call; /* eventfd of its interrupt; a new one by set_call() */
-	bool up;  /* the back end works on it, or is about to */
+	/* The back end takes buffers from it; else it discards them, as a network card does with a
+	 * pair that is not in use. A change is told by set_enabled(). */
+	bool enabled;
+	bool up; /* the back end works on it, or is about to */
 };
 
 struct vhost_dev_events {
@@ -65,6 +68,8 @@ struct vhost_dev_ops {
 	void (*stop)(struct vhost_dev *d, unsigned ring);
 	/* ring->call is another one. */
 	void (*set_call)(struct vhost_dev *d, unsigned ring);
+	/* ring->enabled is another one. */
+	void (*set_enabled)(struct vhost_dev *d, unsigned ring);
 	/* Every ring has stopped, and the driver begins anew. */
 	void (*reset)(struct vhost_dev *d);
 	/* The driver has written there; offset + len is within the configuration. */

@@ -227,6 +227,7 @@ static const struct vhost_dev_ops ops = {
 	.start = vhost_user_start,
 	.stop = vhost_user_stop,
 	.set_call = vhost_user_set_call,
+	.set_enabled = vhost_user_set_enabled,
 	.reset = vhost_user_reset,
 	.set_config = set_config,
 	.free = free_all,

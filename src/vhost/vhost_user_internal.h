@@ -90,6 +90,7 @@ void vhost_user_refresh_config(struct vhost_user *vu);
 void vhost_user_start(struct vhost_dev *d);
 void vhost_user_stop(struct vhost_dev *d, unsigned ring);
 void vhost_user_set_call(struct vhost_dev *d, unsigned ring);
+void vhost_user_set_enabled(struct vhost_dev *d, unsigned ring);
 void vhost_user_reset(struct vhost_dev *d);
 /* Answers while online. */
 void vhost_user_ring_answer(struct vhost_user *vu, uint32_t request, struct vhost_user_message *m);

@@ -217,7 +217,7 @@ static void bring_up(struct vhost_user *vu, unsigned ring)
 	tell_addr(vu, ring);
 	tell_fd(vu, VHOST_USER_SET_VRING_CALL, ring, r->call);
 	tell_fd(vu, VHOST_USER_SET_VRING_KICK, ring, r->kick);
-	tell_enable(vu, ring, true);
+	tell_enable(vu, ring, r->enabled);
 	vu->told_sizes &= ~BIT(ring);
 	r->up = true;
 }
@@ -306,6 +306,12 @@ void vhost_user_set_call(struct vhost_dev *d, unsigned ring)
 {
 	if (d->rings[ring].up)
 		tell_fd(vhost_user_of(d), VHOST_USER_SET_VRING_CALL, ring, d->rings[ring].call);
+}
+
+void vhost_user_set_enabled(struct vhost_dev *d, unsigned ring)
+{
+	if (d->rings[ring].up)
+		tell_enable(vhost_user_of(d), ring, d->rings[ring].enabled);
 }
 
 /* A driver that begins anew has nothing under way. */

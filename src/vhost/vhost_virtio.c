@@ -28,13 +28,17 @@ static struct vhost_virtio *of_vhost(struct vhost_dev *d)
 
 /* Bits that only make sense with a part of ours that is not there: the log of dirty memory, an
  * IOMMU, ordering by the platform, virtual functions, data in notifications. */
-uint64_t vhost_virtio_features(const struct vhost_dev *d)
+uint64_t vhost_virtio_features(const struct vhost_dev *d, bool packed)
 {
 	static const uint64_t not_passed = VIRTIO_BIT(26) | VIRTIO_BIT(27) | VIRTIO_BIT(30) |
 					   VIRTIO_BIT(33) | VIRTIO_BIT(36) | VIRTIO_BIT(37) |
 					   VIRTIO_BIT(38) | VIRTIO_BIT(39);
 
-	return d->features & ~not_passed & ~(UINT64_MAX << 41);
+	uint64_t features = d->features & ~not_passed & ~(UINT64_MAX << 41);
+
+	if (!packed && d->recovery != VHOST_RECOVERY_EXACT)
+		features &= ~VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+	return features;
 }
 
 /* ---- interrupts ---- */
@@ -99,6 +103,7 @@ static void fill_ring(struct vhost_virtio *v, struct virtio_queue *q)
 		.base = virtq_vhost_base(&q->vq),
 		.kick = q->kick_fd,
 		.call = choose_call(v, q->index),
+		.enabled = ring->enabled,
 	};
 	v->queues[q->index].given = true;
 }
@@ -124,7 +129,7 @@ static void start_rings(struct loop_work *work)
 
 	if (v->failed || !all_are_given(v))
 		return;
-	v->vhost->acked = v->virtio.acked;
+	v->vhost->acked = v->virtio.acked & v->passed;
 	v->vhost->ops->start(v->vhost);
 }
 
@@ -134,6 +139,8 @@ static void catch_up(struct vhost_virtio *v)
 		return;
 	v->failed = false;
 	v->vhost->acked = 0;
+	if (v->begins_anew)
+		v->begins_anew(v);
 	v->vhost->ops->reset(v->vhost);
 }
 
@@ -367,6 +374,8 @@ static int attach(struct vhost_virtio *v, const struct vhost_virtio_setup *setup
 	d->map = setup->virtio.map;
 	d->n_rings = v->n_queues;
 	d->queue_size = setup->virtio.queue_size;
+	for (unsigned i = 0; i < d->n_rings; i++)
+		d->rings[i].enabled = true;
 	return d->ops->attach(d, v->loop);
 }
 
@@ -379,6 +388,7 @@ int vhost_virtio_init(struct vhost_virtio *v, const struct vhost_virtio_setup *s
 	v->vhost = setup->vhost;
 	v->loop = setup->virtio.loops[0];
 	v->on_lost = setup->on_lost;
+	v->passed = setup->passed ? setup->passed : UINT64_MAX;
 	v->n_queues = setup->virtio.n_given_away;
 	v->start.run = start_rings;
 	v->calls.run = update_calls;

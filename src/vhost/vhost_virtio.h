@@ -43,9 +43,11 @@ struct vhost_virtio {
 	_Atomic bool forget;
 	/* What the driver has written and the back end has not been told; device's lock. */
 	unsigned written_from, written_to;
-	/* The device model's; loop's thread. Both may be NULL. */
+	/* The device model's; loop's thread. All may be NULL. */
 	void (*config)(struct vhost_virtio *v, const uint8_t *bytes, unsigned len);
 	void (*connected)(struct vhost_virtio *v, bool connected);
+	void (*begins_anew)(struct vhost_virtio *v); /* the driver has reset */
+	uint64_t passed; /* of what the driver accepts, what the back end hears of */
 	_Atomic uint64_t lost, failures_of_requests;
 };
 
@@ -53,6 +55,12 @@ struct vhost_virtio_setup {
 	struct virtio_dev_setup virtio; /* its ops are made with VHOST_VIRTIO_OPS */
 	struct vhost_dev *vhost;	/* taken over, also on failure */
 	enum vhost_on_lost on_lost;
+	uint64_t passed; /* features that are the back end's business; 0: all */
+};
+
+/* Who wants to know of back ends that come and go. */
+struct vhost_watch {
+	void (*changed)(struct vhost_watch *watch, bool connected); /* on the device's loop */
 };
 
 /* The common part of the virtio_dev_ops. */
@@ -76,8 +84,8 @@ int vhost_virtio_init(struct vhost_virtio *v, const struct vhost_virtio_setup *s
 		      struct err *err) must_check;
 void vhost_virtio_done(struct vhost_virtio *v);
 
-/* The bits of a back end that a guest may see: what is passed through as it is, and of
- * VIRTIO_FEATURES_COMMON what the back end has. */
-uint64_t vhost_virtio_features(const struct vhost_dev *d);
+/* The bits of a back end that a guest may see. Packed rings don't show what is done: they are left
+ * out, unless wanted all the same, where no record does. */
+uint64_t vhost_virtio_features(const struct vhost_dev *d, bool packed);
 
 #endif

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Disks whose back end is qemu-storage-daemon: found out by the bare option, both transports, interrupts; the daemon dies
-under load and comes back, or does not."""
+under load and comes back, or does not. Network cards on DPDK's testpmd, which joins two VMs."""
 
 import os
 import shutil
@@ -14,6 +14,7 @@ from vmmtest import no_leaks, run_guest
 
 LONG = os.environ.get("VMM_TEST_TIER") == "long"
 DAEMON = "qemu-storage-daemon"
+SWITCH = "dpdk-testpmd"
 
 
 class Daemon:
@@ -153,6 +154,80 @@ class VhostUserBlk(DiskTest):
         vm = self.start("load=1 requests=4", *self.option(daemon))
         self.assertIn("memfd:", daemon.memory())
         self.end(vm)
+
+
+class Switch:
+    """Two ports; what comes in at one goes out at the other."""
+
+    def __init__(self, directory):
+        self.paths = [os.path.join(directory, f"port{i}") for i in range(2)]
+        self._command = [SWITCH, "--no-huge", "-m", "512", "-l", "0,1", "--no-pci", "--no-telemetry",
+                         *[f"--vdev=net_vhost{i},iface={path}" for i, path in enumerate(self.paths)],
+                         "--", "--total-num-mbufs=4096", "--forward-mode=io", "--auto-start"]
+        self._process = None
+
+    def start(self):
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                         stderr=subprocess.DEVNULL)
+        vmmtest.wait_until(lambda: all(map(os.path.exists, self.paths)), "the switch's sockets")
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+        self._process.stdin.close()
+        for path in filter(os.path.exists, self.paths):
+            os.unlink(path)
+
+
+@unittest.skipUnless(shutil.which(SWITCH), f"{SWITCH} is not installed (tools/setup test)")
+class VhostUserNet(DiskTest):
+    FRAMES = 20000
+
+    def setUp(self):
+        super().setUp()
+        self.switch = Switch(self.dir)
+        self.switch.start()
+        self.addCleanup(self.switch.kill)
+
+    def guest_on(self, port, words, transport="pci", more=""):
+        """One that is about to begin, whose driver is up."""
+        return self.start(words, "--vhost-user", self.switch.paths[port] + more, transport=transport,
+                          ring="packed" if more else "split", ready="begin", name=f"port{port}", guest="netbench")
+
+    def connected(self, port):
+        return self.place.json(f"port{port}", "/v1/stats")["devices"]["vhost0"]["connected"]
+
+    def receive(self, receiver):
+        receiver.send(b"a")
+        receiver.wait_for("end")
+
+    def test_two_vms_through_a_switch(self):
+        for transport in TRANSPORTS:
+            for more in "", ",packed=on":
+                with self.subTest(transport=transport, more=more):
+                    sender = self.guest_on(0, "frames=1000000000", transport, more)
+                    receiver = self.guest_on(1, f"rx=1 frames={self.FRAMES}", transport, more)
+                    sender.send(b"a")
+                    self.receive(receiver)
+                    receiver.send(b"b")
+                    self.assertIn("network card (type=net)", self.check(receiver.wait(), 0, "exit").err)
+                    self.place.post("port0", "/v1/kill")
+                    sender.wait()
+
+    def test_switch_is_killed_under_load_and_traffic_goes_on(self):
+        sender = self.guest_on(0, "frames=1000000000")
+        receiver = self.guest_on(1, f"rx=1 frames={self.FRAMES}")
+        sender.send(b"a")
+        for _ in range(20 if LONG else 3):
+            self.switch.kill()
+            vmmtest.wait_until(lambda: not self.connected(0) and not self.connected(1), "the loss to be seen")
+            self.switch.start()
+            vmmtest.wait_until(lambda: self.connected(0) and self.connected(1), "it is back")
+        self.receive(receiver)
+
+    def test_more_pairs_than_rings(self):
+        run = run_guest("netbench", "", "--vhost-user", self.switch.paths[0] + ",queues=17")
+        self.assertEqual(run.rc, 125)
 
 
 if __name__ == "__main__":

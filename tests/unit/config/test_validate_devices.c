@@ -61,7 +61,9 @@ Test(validate_devices, image__is_written_by_one_device)
 	test_run_fails("-k|bz|-m|64M,shared=off|--vhost-user|a", "/memory/shared", "leave it out");
 	test_run_fails("-k|bz|--vhost-user|a,iothread=1", "/vhost_user/0/iothread", NULL);
 	test_run_fails("-k|bz|--vhost-user|a,type=disk", "'disk' is no type", "blk");
-	test_run_fails("-k|bz|--vhost-user|a,type=1", "network cards", "yet");
+	test_run_fails("-k|bz|--vhost-user|a,type=26", "file systems", "yet");
+	test_run_fails("-k|bz|--vhost-user|a,type=rng,mtu=1500", "/vhost_user/0/mtu", "rng");
+	expect_ok("-k|bz|--vhost-user|a,type=net,mtu=1500,mac=52:54:00:00:00:01,queues=2,packed");
 	test_run_fails("-k|bz|--vhost-user|a,type=64", "'64' is no type", NULL);
 	test_run_fails("-k|bz|--vhost-user|a,id=x|-d|b,id=x", "/vhost_user/0/id: 'x'", "/disks/0");
 	expect_ok("-k|bz|--vhost-user|a|--vhost-user|b,type=4,queues=2,qsize=64,server,wait=1s,"

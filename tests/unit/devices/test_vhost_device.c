@@ -61,6 +61,7 @@ static void make(void)
 					   .type = type,
 					   .max_auto = 2,
 					   .queue_size = VDEV_QUEUE_SIZE,
+					   .packed = true,
 					   .on_lost = on_lost};
 	struct virtio_dev *dev = NULL;
 	struct err err = {0};

@@ -134,6 +134,7 @@ void vhost_attach(void)
 						  .desc = GPA(0x1000 + i * 0x10000),
 						  .driver = GPA(0x2000 + i * 0x10000),
 						  .device = GPA(WORLD_HIGH + i * 0x10000),
+						  .enabled = true,
 						  .kick = eventfd_new(),
 						  .call = eventfd_new()};
 	cr_assert_eq(d->ops->attach(d, world_loop), 0);
