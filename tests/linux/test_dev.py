@@ -234,7 +234,8 @@ class Vsock:
         self.listen_in_guest(SUM_PORT, 'sha256sum', linger=300)
 
         def send(connection, data):
-            connection.sendall(data)
+            for at in range(0, len(data), CHUNK):  # sendall() has one time limit for all that it is given
+                connection.sendall(data[at:at + CHUNK])
             return self.end(connection).decode()
 
         def receive(connection):
