@@ -107,15 +107,13 @@ static void translate(const struct vhost_device *dev, uint8_t *config, unsigned 
 static void on_config(struct vhost_virtio *v, const uint8_t *bytes, unsigned len)
 {
 	struct vhost_device *dev = container_of(v, struct vhost_device, v);
-	uint8_t config[VHOST_MAX_CONFIG], before[VHOST_MAX_CONFIG];
+	uint8_t config[VHOST_MAX_CONFIG];
 
 	if (len != v->virtio.config_len)
 		return; /* of another length than the guest has seen */
 	memcpy(config, bytes, len);
 	translate(dev, config, len);
-	virtio_dev_read_config(&v->virtio, 0, len, before);
-	if (memcmp(config, before, len) != 0)
-		virtio_dev_set_config(&v->virtio, 0, config, len);
+	vhost_virtio_set_config(v, config, len);
 }
 
 static void on_connected(struct vhost_virtio *v, bool connected)
@@ -143,6 +141,18 @@ static const struct device_ops device_ops = {
 };
 
 static const struct virtio_dev_ops virtio_ops = {VHOST_VIRTIO_OPS};
+
+static int check_config(const struct vhost_device_setup *s, struct err *err)
+{
+	const struct kind *kind = kind_of(s->type);
+
+	if (s->vhost->config_len > 0 || kind == &unknown || kind->config_sizes[0] == 0 ||
+	    s->type == VIRTIO_ID_CONSOLE)
+		return 0;
+	return err_set(err, -EINVAL,
+		       "%s: the back end has no configuration of a device of type %u: is it one?",
+		       s->id, s->type);
+}
 
 static int count_queues(const struct vhost_device_setup *s, unsigned *ret, struct err *err)
 {
@@ -195,8 +205,10 @@ static int init(struct vhost_device *dev, const struct vhost_device_setup *s, st
 int vhost_device_new(const struct vhost_device_setup *s, struct virtio_dev **ret, struct err *err)
 {
 	struct vhost_device *dev = calloc(1, sizeof(*dev));
-	int r = dev ? count_queues(s, &dev->n_queues, err) : -ENOMEM;
+	int r = dev ? check_config(s, err) : -ENOMEM;
 
+	if (r == 0)
+		r = count_queues(s, &dev->n_queues, err);
 	if (r < 0) {
 		(void)vhost_dev_free(s->vhost);
 		free(dev);

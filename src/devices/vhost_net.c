@@ -170,11 +170,13 @@ static uint64_t features_of(const struct vhost_net_setup *s)
 static int check_pairs(const struct vhost_net_setup *s, struct err *err)
 {
 	/* Some count queues here and some count pairs: it is pairs where the count is so small. */
-	if (s->n_pairs <= s->vhost->max_rings && s->n_pairs <= VHOST_NET_MAX_PAIRS)
+	unsigned most = MIN(s->vhost->max_rings, (unsigned)VHOST_NET_MAX_PAIRS);
+
+	if (s->n_pairs <= most)
 		return 0;
 	return err_set(err, -EINVAL,
 		       "%s: %u pairs of queues are wanted, and the back end has %u: use queues=%u",
-		       s->id, s->n_pairs, s->vhost->max_rings, s->vhost->max_rings);
+		       s->id, s->n_pairs, most, most);
 }
 
 static int init(struct vhost_net *n, const struct vhost_net_setup *s, struct err *err)
@@ -197,6 +199,7 @@ static int init(struct vhost_net *n, const struct vhost_net_setup *s, struct err
 		/* What a network loses or sends twice, those who use it make good. */
 		.on_lost = VHOST_ON_LOST_REPLAY,
 		.passed = s->vhost->features,
+		.needs_rings = s->n_pairs,
 	};
 
 	memcpy(n->config.mac, s->mac, sizeof(s->mac));

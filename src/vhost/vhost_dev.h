@@ -45,6 +45,8 @@ struct vhost_ring {
 struct vhost_dev_events {
 	/* A back end is connected and idle; also told once after attach(). */
 	void (*ready)(struct vhost_dev *d);
+	/* It can be told of rings again: start(). */
+	void (*go_on)(struct vhost_dev *d);
 	/* All wanted rings are up. */
 	void (*up)(struct vhost_dev *d);
 	/* Nobody is connected any more. Rings are not up, those that were being stopped included:
@@ -94,6 +96,8 @@ struct vhost_dev {
 	uint16_t queue_size; /* that a ring has at most */
 	unsigned n_rings;
 	struct vhost_ring rings[VHOST_MAX_RINGS];
+	unsigned needs_rings; /* as the back end counts them */
+	uint64_t shown;	      /* of `features`, what the guest was offered */
 	uint64_t acked; /* what the driver has accepted of `features`; constant while a ring is
 			 * wanted */
 

@@ -110,13 +110,27 @@ static const char *is_unfit(const struct vhost_user *vu)
 
 	if (!(d->features & UINT64_C(1) << 32 /* VIRTIO_F_VERSION_1 */))
 		return "it does not offer virtio 1.0";
-	if (d->acked & ~d->features)
+	if ((d->acked ? d->acked : d->shown) & ~d->features)
 		return "it lacks features that the guest's driver uses";
 	if (vu->record.fd >= 0 && !vhost_user_has(vu, VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD))
 		return "it keeps no record of what is under way, as the one before it did";
+	if (d->max_rings < d->needs_rings)
+		return "it has fewer queues than the guest's device";
 	if (vu->attached && d->map && vhost_user_count_regions(d->map) > vu->max_slots)
 		return "it takes fewer memory regions than the guest has";
 	return NULL;
+}
+
+/* What its configuration is now, and then all the rest. */
+static void get_ready(struct vhost_user *vu)
+{
+	struct vhost_dev *d = &vu->dev;
+
+	if (d->config_len > 0)
+		d->events->config(d, d->config, d->config_len);
+	d->events->ready(d);
+	if (vu->config_stale)
+		vhost_user_refresh_config(vu);
 }
 
 void vhost_user_negotiated(struct vhost_user *vu)
@@ -137,7 +151,7 @@ void vhost_user_negotiated(struct vhost_user *vu)
 	}
 	atomic_fetch_add_explicit(&d->reconnects, 1, memory_order_relaxed);
 	log_info("%s: the back end is back", vu->setup.what);
-	d->events->ready(d);
+	get_ready(vu);
 }
 
 /* ---- the session ---- */
@@ -193,7 +207,7 @@ static int attach(struct vhost_dev *d, struct loop *loop)
 	vu->attached = true;
 	r = vhost_user_session_move(&vu->session, loop);
 	if (r == 0)
-		d->events->ready(d);
+		get_ready(vu);
 	return r;
 }
 
@@ -266,6 +280,12 @@ static int explain(const struct vhost_user *vu, struct err *err)
 	if (vu->opening_fault)
 		return err_set(err, -EPROTO, "%s: the back end on '%s' can't be used: %s", s->what,
 			       s->path, vu->said);
+	if (vu->phase != VHOST_USER_OFFLINE)
+		return err_set(
+			err, -ETIMEDOUT,
+			"%s: the back end on '%s' did not answer within %g s; is it busy with "
+			"another client?",
+			s->what, s->path, (double)s->wait_ns / 1e9);
 	if (s->server)
 		return err_set(err, -ETIMEDOUT,
 			       "%s: no back end has connected to '%s' within %g s; start it, or "

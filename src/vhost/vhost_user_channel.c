@@ -6,11 +6,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/assert.h"
 #include "base/checked.h"
 #include "base/fd.h"
 
-enum { MESSAGES_AT_ONCE = 16 }; /* others on the loop come to their turn */
+enum {
+	MESSAGES_AT_ONCE = 16, /* others on the loop come to their turn */
+	MOST_UNSENT = 512,     /* for a peer that doesn't read: more than any start needs */
+};
 
 struct unsent {
 	struct list link;
@@ -52,11 +54,10 @@ int vhost_user_channel_move(struct vhost_user_channel *ch, struct loop *loop)
 {
 	if (!vhost_user_channel_is_open(ch))
 		return 0;
-	vmm_assert(list_is_empty(&ch->unsent));
 	if (ch->loop)
 		loop_del_fd(ch->loop, &ch->source);
 	ch->loop = loop;
-	return loop ? loop_add_fd(loop, &ch->source, EPOLLIN) : 0;
+	return loop ? loop_add_fd(loop, &ch->source, EPOLLIN | (ch->n_unsent ? EPOLLOUT : 0)) : 0;
 }
 
 void vhost_user_channel_close(struct vhost_user_channel *ch)
@@ -74,6 +75,7 @@ void vhost_user_channel_close(struct vhost_user_channel *ch)
 		list_remove(&u->link);
 		free(u);
 	}
+	ch->n_unsent = 0;
 	close_fds(&ch->in);
 	ch->unsent_done = ch->in_done = 0;
 }
@@ -144,7 +146,7 @@ static void give_up(struct vhost_user_channel *ch)
 /* Until the loop tells that there is room. */
 static void keep(struct vhost_user_channel *ch, const struct vhost_user_message *m)
 {
-	struct unsent *u = malloc(sizeof(*u));
+	struct unsent *u = ch->n_unsent < MOST_UNSENT ? malloc(sizeof(*u)) : NULL;
 
 	if (!u || loop_mod_fd(ch->loop, &ch->source, EPOLLIN | EPOLLOUT) < 0) {
 		free(u);
@@ -154,6 +156,7 @@ static void keep(struct vhost_user_channel *ch, const struct vhost_user_message 
 	u->m = *m;
 	list_init(&u->link);
 	list_add_tail(&ch->unsent, &u->link);
+	ch->n_unsent++;
 }
 
 void vhost_user_channel_send(struct vhost_user_channel *ch, const struct vhost_user_message *m)
@@ -183,6 +186,7 @@ static void send_unsent(struct vhost_user_channel *ch)
 		if (r < 0)
 			return;
 		ch->unsent_done = 0;
+		ch->n_unsent--;
 		list_remove(&u->link);
 		free(u);
 	}

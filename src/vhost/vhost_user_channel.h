@@ -24,6 +24,7 @@ struct vhost_user_channel {
 	struct loop *loop;
 	struct loop_fd source; /* fd -1: closed */
 	struct list unsent;
+	unsigned n_unsent;
 	size_t unsent_done; /* bytes of its first */
 	struct vhost_user_message in;
 	size_t in_done;
@@ -33,8 +34,8 @@ struct vhost_user_channel {
 void vhost_user_channel_init(struct vhost_user_channel *ch);
 /* Takes a connected, non-blocking socket over. 0 or -errno; then it is closed. */
 int vhost_user_channel_open(struct vhost_user_channel *ch, struct loop *loop, int fd) must_check;
-/* Goes on on another loop, or on none until it is moved again; one that is closed stays closed.
- * Everything is sent. 0 or -errno. */
+/* Goes on on another loop, or on none until it is moved again; one that is closed stays closed. 0
+ * or -errno. */
 int vhost_user_channel_move(struct vhost_user_channel *ch, struct loop *loop) must_check;
 /* May be called from its own calls, and when it is closed. Forgets what was not sent. */
 void vhost_user_channel_close(struct vhost_user_channel *ch);

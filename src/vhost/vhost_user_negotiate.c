@@ -23,6 +23,8 @@ void vhost_user_negotiate(struct vhost_user *vu)
 	vu->told_sizes = 0;
 	vu->asking_record = vu->asking_config = vu->config_stale = false;
 	vu->barriers = 0;
+	if (!vu->attached) /* another one may have been here that did not stay */
+		vu->size_at = vu->dev.config_len = 0;
 	vu->dev.max_rings = VHOST_MAX_RINGS;
 	vu->dev.recovery = VHOST_RECOVERY_INDEX;
 	vu->max_slots = VHOST_USER_MAX_REGIONS;
@@ -50,7 +52,8 @@ static void ask_barrier(struct vhost_user *vu)
 static void ask_config(struct vhost_user *vu)
 {
 	vu->asking_config = true;
-	vu->config_stale = false;
+	if (vu->phase == VHOST_USER_ONLINE)
+		vu->config_stale = false;
 	vhost_user_session_ask_config(&vu->session, config_size(vu));
 }
 
@@ -60,7 +63,8 @@ static void keep_config(struct vhost_user *vu, const struct vhost_user_config *c
 
 	d->config_len = config->size;
 	memcpy(d->config, config->bytes, config->size);
-	if (vu->attached)
+	/* Else it is not known yet whether this back end will do. */
+	if (vu->attached && vu->phase == VHOST_USER_ONLINE)
 		d->events->config(d, d->config, d->config_len);
 }
 
@@ -89,11 +93,9 @@ void vhost_user_take_config(struct vhost_user *vu, const struct vhost_user_confi
 /* However often it is asked for, one question is under way and one more to come. */
 void vhost_user_refresh_config(struct vhost_user *vu)
 {
-	if (vu->dev.config_len == 0 || vu->phase != VHOST_USER_ONLINE)
-		return;
-	if (vu->asking_config)
+	if (vu->asking_config || !vu->attached || vu->phase != VHOST_USER_ONLINE)
 		vu->config_stale = true;
-	else
+	else if (vu->dev.config_len > 0)
 		ask_config(vu);
 }
 

@@ -169,12 +169,24 @@ static uint64_t size_of(int fd)
 	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
 }
 
+/* It can, it said, and doesn't. */
+static void go_without_record(struct vhost_user *vu)
+{
+	vu->session.protocol &= ~BIT(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD);
+	vu->dev.recovery = VHOST_RECOVERY_INDEX;
+	vu->dev.events->go_on(&vu->dev);
+}
+
 /* How many queues of which size is ours to say: there are back ends that answer 0. */
 static void take_record(struct vhost_user *vu, struct vhost_user_message *m)
 {
 	const char *wrong = vhost_user_check_inflight(m, size_of(m->n_fds ? m->fds[0] : -1));
 
 	vu->asking_record = false;
+	if (m->n_fds == 0 && m->payload.inflight.mmap_size == 0) {
+		go_without_record(vu);
+		return;
+	}
 	if (wrong) {
 		vhost_user_blame(vu, wrong);
 		return;
@@ -183,7 +195,7 @@ static void take_record(struct vhost_user *vu, struct vhost_user_message *m)
 	vu->record.area.mmap_offset = m->payload.inflight.mmap_offset;
 	vu->record.fd = m->fds[0];
 	m->fds[0] = -1;
-	vhost_user_start(&vu->dev);
+	vu->dev.events->go_on(&vu->dev);
 }
 
 static void tell_record(struct vhost_user *vu)
@@ -237,6 +249,10 @@ void vhost_user_start(struct vhost_dev *d)
 
 	if (vu->phase != VHOST_USER_ONLINE || vu->asking_record || !any_is_due(d))
 		return;
+	if (d->acked & ~d->features) {
+		vhost_user_blame(vu, "it lacks features that the guest's driver uses");
+		return;
+	}
 	introduce(vu);
 	tell_sizes(vu);
 	if (exact && vu->record.fd < 0) {
@@ -277,6 +293,7 @@ void vhost_user_stop(struct vhost_dev *d, unsigned ring)
 	struct vhost_user_message m = {.payload.state = {.index = ring}};
 
 	d->rings[ring].wanted = false;
+	vu->told_sizes &= ~BIT(ring);
 	if (!d->rings[ring].up) {
 		d->events->stopped(d, ring);
 		return;
@@ -324,6 +341,7 @@ void vhost_user_reset(struct vhost_dev *d)
 	    vhost_user_has(vu, VHOST_USER_PROTOCOL_F_RESET_DEVICE))
 		vhost_user_tell(vu, VHOST_USER_RESET_DEVICE);
 	vu->told_features = false;
+	vu->told_sizes = 0;
 }
 
 void vhost_user_ring_answer(struct vhost_user *vu, uint32_t request, struct vhost_user_message *m)

@@ -288,6 +288,10 @@ int vhost_user_session_move(struct vhost_user_session *s, struct loop *loop)
 {
 	int r = vhost_user_channel_move(&s->channel, loop);
 
+	if (s->loop)
+		loop_timer_cancel(s->loop, &s->timer);
 	s->loop = loop;
+	if (loop)
+		watch_clock(s);
 	return r < 0 ? r : vhost_user_channel_move(&s->requests, loop);
 }

@@ -55,8 +55,7 @@ void vhost_user_session_init(struct vhost_user_session *s,
 			     const struct vhost_user_session_ops *ops);
 /* Takes a connected socket over. 0 or -errno. */
 int vhost_user_session_open(struct vhost_user_session *s, struct loop *loop, int fd) must_check;
-/* Goes on on another loop, or on none (NULL) until it is moved again. Nothing is unanswered. 0 or
- * -errno. */
+/* Goes on on another loop, or on none (NULL) until it is moved again. 0 or -errno. */
 int vhost_user_session_move(struct vhost_user_session *s, struct loop *loop) must_check;
 /* Closes it without a word; also one that is closed, and from its own calls. */
 void vhost_user_session_close(struct vhost_user_session *s);

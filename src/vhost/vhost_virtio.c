@@ -43,15 +43,19 @@ uint64_t vhost_virtio_features(const struct vhost_dev *d, bool packed)
 
 /* ---- interrupts ---- */
 
-static void on_call(struct loop_fd *source, uint32_t events_)
+static void pass_interrupt_on(struct vhost_virtio_queue *vq)
 {
-	struct vhost_virtio_queue *vq = container_of(source, struct vhost_virtio_queue, call);
 	unsigned ring = (unsigned)(vq - vq->v->queues);
 	uint64_t n;
 
-	(void)events_;
-	if (read(source->fd, &n, sizeof(n)) == sizeof(n) && vq->given)
+	if (read(vq->call.fd, &n, sizeof(n)) == sizeof(n) && vq->given)
 		virtio_queue_interrupt(&vq->v->virtio.queues[ring]);
+}
+
+static void on_call(struct loop_fd *source, uint32_t events_)
+{
+	(void)events_;
+	pass_interrupt_on(container_of(source, struct vhost_virtio_queue, call));
 }
 
 /* The vector's own eventfd, or ours. */
@@ -93,6 +97,7 @@ static void fill_ring(struct vhost_virtio *v, struct virtio_queue *q)
 
 	mutex_lock(&q->dev->lock);
 	config = q->config;
+	v->acked = q->dev->acked;
 	mutex_unlock(&q->dev->lock);
 	*ring = (struct vhost_ring){
 		.wanted = true,
@@ -129,7 +134,7 @@ static void start_rings(struct loop_work *work)
 
 	if (v->failed || !all_are_given(v))
 		return;
-	v->vhost->acked = v->virtio.acked & v->passed;
+	v->vhost->acked = v->acked & v->passed;
 	v->vhost->ops->start(v->vhost);
 }
 
@@ -138,7 +143,7 @@ static void catch_up(struct vhost_virtio *v)
 	if (!atomic_exchange(&v->forget, false))
 		return;
 	v->failed = false;
-	v->vhost->acked = 0;
+	v->acked = v->vhost->acked = 0;
 	if (v->begins_anew)
 		v->begins_anew(v);
 	v->vhost->ops->reset(v->vhost);
@@ -156,8 +161,10 @@ void vhost_virtio_queue_start(struct virtio_queue *q)
 
 /* ---- stopping ---- */
 
+/* What the back end said before it stopped is passed on first. */
 static void give_back(struct vhost_virtio *v, unsigned ring)
 {
+	pass_interrupt_on(&v->queues[ring]);
 	v->queues[ring].given = false;
 	virtio_queue_stopped(&v->virtio.queues[ring]);
 }
@@ -203,6 +210,17 @@ static bool recover(struct vhost_virtio *v, unsigned ring)
 	return begun <= vq->size && (vq->in_order || v->on_lost == VHOST_ON_LOST_REPLAY);
 }
 
+/* False in a reset: what was under way is nobody's then. In a pause it still is the driver's. */
+static bool driver_waits(struct vhost_virtio *v, unsigned ring)
+{
+	bool wanted;
+
+	mutex_lock(&v->virtio.lock);
+	wanted = v->virtio.queues[ring].wanted;
+	mutex_unlock(&v->virtio.lock);
+	return wanted;
+}
+
 static void on_lost(struct vhost_dev *d, const char *why)
 {
 	struct vhost_virtio *v = of_vhost(d);
@@ -212,7 +230,7 @@ static void on_lost(struct vhost_dev *d, const char *why)
 	for (unsigned i = 0; i < v->n_queues; i++) {
 		if (!v->queues[i].given)
 			continue;
-		if (!recover(v, i) && !v->failed && d->rings[i].wanted)
+		if (!recover(v, i) && !v->failed && driver_waits(v, i))
 			break_queue(v, i,
 				    "the back end has left, and which requests it has done is not "
 				    "known");
@@ -223,13 +241,54 @@ static void on_lost(struct vhost_dev *d, const char *why)
 		v->connected(v, false);
 }
 
+static void pass_on_written(struct vhost_virtio *v)
+{
+	struct virtio_dev *dev = &v->virtio;
+	uint8_t bytes[VHOST_MAX_CONFIG];
+	unsigned from, to;
+
+	if (!atomic_load_explicit(&v->vhost->connected, memory_order_relaxed))
+		return; /* when there is somebody to tell */
+	mutex_lock(&dev->lock);
+	from = v->written_from;
+	to = v->written_to;
+	v->written_from = v->written_to = 0;
+	memcpy(bytes, dev->config + from, to - from);
+	mutex_unlock(&dev->lock);
+	if (to > from)
+		v->vhost->ops->set_config(v->vhost, from, bytes, to - from);
+}
+
+void vhost_virtio_set_config(struct vhost_virtio *v, const uint8_t *bytes, unsigned len)
+{
+	struct virtio_dev *dev = &v->virtio;
+	bool changed = false;
+
+	mutex_lock(&dev->lock);
+	for (unsigned i = 0; i < len; i++) {
+		if ((i >= v->written_from && i < v->written_to) || dev->config[i] == bytes[i])
+			continue;
+		dev->config[i] = bytes[i];
+		changed = true;
+	}
+	if (changed)
+		virtio_dev_config_changed(dev);
+	mutex_unlock(&dev->lock);
+}
+
 static void on_ready(struct vhost_dev *d)
 {
 	struct vhost_virtio *v = of_vhost(d);
 
 	if (v->connected)
 		v->connected(v, true);
+	pass_on_written(v);
 	start_rings(&v->start);
+}
+
+static void on_go_on(struct vhost_dev *d)
+{
+	start_rings(&of_vhost(d)->start);
 }
 
 static void on_up(struct vhost_dev *d)
@@ -257,22 +316,6 @@ static void on_config(struct vhost_dev *d, const uint8_t *bytes, unsigned len)
 
 	if (v->config)
 		v->config(v, bytes, len);
-}
-
-static void pass_on_written(struct vhost_virtio *v)
-{
-	struct virtio_dev *dev = &v->virtio;
-	uint8_t bytes[VHOST_MAX_CONFIG];
-	unsigned from, to;
-
-	mutex_lock(&dev->lock);
-	from = v->written_from;
-	to = v->written_to;
-	v->written_from = v->written_to = 0;
-	memcpy(bytes, dev->config + from, to - from);
-	mutex_unlock(&dev->lock);
-	if (to > from)
-		v->vhost->ops->set_config(v->vhost, from, bytes, to - from);
 }
 
 static void take_news(struct loop_work *work)
@@ -338,6 +381,7 @@ const struct device_stat vhost_virtio_stats[VHOST_VIRTIO_N_STATS] = {
 
 static const struct vhost_dev_events events = {
 	.ready = on_ready,
+	.go_on = on_go_on,
 	.up = on_up,
 	.lost = on_lost,
 	.stopped = on_stopped,
@@ -374,6 +418,8 @@ static int attach(struct vhost_virtio *v, const struct vhost_virtio_setup *setup
 	d->map = setup->virtio.map;
 	d->n_rings = v->n_queues;
 	d->queue_size = setup->virtio.queue_size;
+	d->needs_rings = setup->needs_rings ? setup->needs_rings : v->n_queues;
+	d->shown = setup->virtio.features & v->passed;
 	for (unsigned i = 0; i < d->n_rings; i++)
 		d->rings[i].enabled = true;
 	return d->ops->attach(d, v->loop);

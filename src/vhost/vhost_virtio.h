@@ -47,6 +47,7 @@ struct vhost_virtio {
 	void (*config)(struct vhost_virtio *v, const uint8_t *bytes, unsigned len);
 	void (*connected)(struct vhost_virtio *v, bool connected);
 	void (*begins_anew)(struct vhost_virtio *v); /* the driver has reset */
+	uint64_t acked;				     /* by the driver whose rings these are */
 	uint64_t passed; /* of what the driver accepts, what the back end hears of */
 	_Atomic uint64_t lost, failures_of_requests;
 };
@@ -55,7 +56,8 @@ struct vhost_virtio_setup {
 	struct virtio_dev_setup virtio; /* its ops are made with VHOST_VIRTIO_OPS */
 	struct vhost_dev *vhost;	/* taken over, also on failure */
 	enum vhost_on_lost on_lost;
-	uint64_t passed; /* features that are the back end's business; 0: all */
+	uint64_t passed;      /* features that are the back end's business; 0: all */
+	unsigned needs_rings; /* that the back end must have, as it counts; 0: n_given_away */
 };
 
 /* Who wants to know of back ends that come and go. */
@@ -83,6 +85,10 @@ extern const struct device_stat vhost_virtio_stats[VHOST_VIRTIO_N_STATS];
 int vhost_virtio_init(struct vhost_virtio *v, const struct vhost_virtio_setup *setup,
 		      struct err *err) must_check;
 void vhost_virtio_done(struct vhost_virtio *v);
+
+/* Device's loop: the configuration space is now this, but for what the driver has written and the
+ * back end has not been told. */
+void vhost_virtio_set_config(struct vhost_virtio *v, const uint8_t *bytes, unsigned len);
 
 /* The bits of a back end that a guest may see. Packed rings don't show what is done: they are left
  * out, unless wanted all the same, where no record does. */

@@ -314,13 +314,18 @@ void virtio_dev_needs_reset(struct virtio_dev *dev)
 	mutex_unlock(&dev->lock);
 }
 
+void virtio_dev_config_changed(struct virtio_dev *dev)
+{
+	dev->generation++;
+	virtio_dev_config_irq(dev);
+}
+
 void virtio_dev_set_config(struct virtio_dev *dev, unsigned offset, const void *bytes, unsigned len)
 {
 	vmm_assert(range_inside(offset, len, 0, dev->config_len));
 	mutex_lock(&dev->lock);
 	memcpy(dev->config + offset, bytes, len);
-	dev->generation++;
-	virtio_dev_config_irq(dev);
+	virtio_dev_config_changed(dev);
 	mutex_unlock(&dev->lock);
 }
 

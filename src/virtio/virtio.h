@@ -247,6 +247,9 @@ void virtio_queue_interrupt(struct virtio_queue *q);
 /* Any thread but under no lock: sets DEVICE_NEEDS_RESET and tells the driver (2.1.2). */
 void virtio_dev_needs_reset(struct virtio_dev *dev);
 
+/* Device's lock: bytes of `config` were changed in place: counts the generation, tells the driver
+ * (if it is up). */
+void virtio_dev_config_changed(struct virtio_dev *dev) REQUIRES(dev->lock);
 /* Any thread but under no lock: writes configuration bytes, counts the generation, tells the driver
  * (if it is up). */
 void virtio_dev_set_config(struct virtio_dev *dev, unsigned offset, const void *bytes,

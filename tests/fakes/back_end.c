@@ -97,6 +97,12 @@ static void answer_config(const struct back_end *b, int fd, struct vhost_user_me
 	back_end_reply(fd, VHOST_USER_GET_CONFIG, VHOST_USER_REPLY, c, m->header.size);
 }
 
+static void take_config(struct back_end *b, const struct vhost_user_config *c)
+{
+	if (range_inside(c->offset, c->size, 0, b->config_len))
+		memcpy(b->config + c->offset, c->bytes, c->size);
+}
+
 static void answer_inflight(int fd, struct vhost_user_message *m)
 {
 	struct vhost_user_inflight *area = &m->payload.inflight;
@@ -137,6 +143,8 @@ void back_end_answer(struct back_end *b, int fd, struct vhost_user_message *m)
 	uint32_t request = m->header.request;
 
 	keep_fds(b, m);
+	if (request == VHOST_USER_SET_CONFIG)
+		take_config(b, &m->payload.config);
 	switch (request) {
 	case VHOST_USER_GET_FEATURES:
 		reply_u64(fd, request, b->features);

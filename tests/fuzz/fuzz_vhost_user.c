@@ -53,6 +53,11 @@ static void on_ready(struct vhost_dev *d)
 	d->ops->start(d);
 }
 
+static void on_go_on(struct vhost_dev *d)
+{
+	d->ops->start(d);
+}
+
 static void on_up(struct vhost_dev *d)
 {
 	vmm_assert(d->connected);
@@ -85,6 +90,7 @@ static void on_config(struct vhost_dev *d, const uint8_t *bytes, unsigned len)
 
 static const struct vhost_dev_events events = {
 	.ready = on_ready,
+	.go_on = on_go_on,
 	.up = on_up,
 	.lost = on_lost,
 	.failed = on_failed,

@@ -278,6 +278,90 @@ Test(vhost_device, reset_while_nobody_is_there)
 	cr_assert_not(needs_reset());
 }
 
+static enum back_end_verdict leave_when_stopped(struct back_end *b, int fd,
+						struct vhost_user_message *m)
+{
+	(void)b;
+	(void)fd;
+	return m->header.request == VHOST_USER_GET_VRING_BASE ? BACK_END_HANGS_UP
+							      : BACK_END_GOES_ON;
+}
+
+Test(vhost_device, loss_in_a_pause_is_a_loss)
+{
+	struct err err = {0};
+
+	without_record();
+	back_end.hook = leave_when_stopped;
+	begin();
+	request(3);
+	cr_assert_eq(w.dev->dev.ops->quiesce(&w.dev->dev, 10 * NS_PER_S, &err), 0, "%s", err.msg);
+	cr_assert(needs_reset());
+	w.dev->dev.ops->resume(&w.dev->dev);
+	await(is_back);
+	vdev_settle(&w);
+	cr_assert_not(was_told_twice());
+}
+
+/* The answer about the record comes when the test says so. */
+static struct vhost_user_message held;
+static _Atomic int held_fd = -1;
+
+static enum back_end_verdict hold_record(struct back_end *b, int fd, struct vhost_user_message *m)
+{
+	(void)b;
+	if (m->header.request != VHOST_USER_GET_INFLIGHT_FD || held_fd >= 0)
+		return BACK_END_GOES_ON;
+	held = *m;
+	held_fd = fd;
+	return BACK_END_IS_DONE;
+}
+
+static bool is_held(void)
+{
+	return held_fd >= 0;
+}
+
+Test(vhost_device, driver_that_changes_while_the_record_is_asked_for)
+{
+	const struct back_end_entry *e;
+
+	back_end.hook = hold_record;
+	/* Whose answer would come before the one that is held. */
+	back_end.protocol &= ~(UINT64_C(1) << VHOST_USER_PROTOCOL_F_RESET_DEVICE);
+	make();
+	vdev_up(&w, 0);
+	await(is_held);
+	vdev_reset(&w);
+	w.setup.size = VDEV_QUEUE_SIZE / 2;
+	vdev_up(&w, 0);
+	back_end_answer(&back_end, held_fd, &held);
+	await(ring_is_told);
+	e = &back_end.log[back_end_find(&back_end, VHOST_USER_SET_FEATURES,
+					back_end_count(&back_end, VHOST_USER_SET_FEATURES) - 1)];
+	cr_assert_eq(e->first & ~(UINT64_C(1) << 30), w.dev->acked);
+	e = &back_end.log[back_end_find(&back_end, VHOST_USER_SET_VRING_NUM,
+					back_end_count(&back_end, VHOST_USER_SET_VRING_NUM) - 1)];
+	cr_assert_eq(e->first, (uint64_t)(VDEV_QUEUE_SIZE / 2) << 32);
+}
+
+Test(vhost_device, write_to_the_configuration_waits_for_a_back_end)
+{
+	type = VIRTIO_ID_BLOCK;
+	back_end.config_len = 60;
+	back_end.config[32] = 1;
+	begin();
+	back_end_stop(&back_end);
+	while (vdev_stat(&w, "connected"))
+		vdev_settle(&w);
+	vdev_write_config(&w, 32, 1, 0);
+	vdev_settle(&w);
+	back_end_start(&back_end);
+	while (back_end_count(&back_end, VHOST_USER_SET_CONFIG) == 0)
+		vdev_settle(&w);
+	cr_assert_eq(vdev_config(&w, 32, 1), 0, "the driver's word stands");
+}
+
 /* ---- interrupts and configuration ---- */
 
 static bool readable(int fd)

@@ -356,7 +356,6 @@ static const struct lie lies[] = {
 	{"record of 2^60 bytes", VHOST_USER_GET_INFLIGHT_FD, inflight_huge, "larger than the file"},
 	{"record that wraps", VHOST_USER_GET_INFLIGHT_FD, inflight_wraps, "larger than the file"},
 	{"record in a pipe", VHOST_USER_GET_INFLIGHT_FD, inflight_pipe, "larger than the file"},
-	{"no record", VHOST_USER_GET_INFLIGHT_FD, inflight_none, "no area"},
 };
 
 Test(vhost_faults, lies_once_the_guest_runs)
@@ -388,6 +387,69 @@ Test(vhost_faults, lies_once_the_guest_runs)
 		vw.dev = vhost_dev_free(vw.dev);
 		back_end_stop(&back_end);
 	}
+}
+
+static enum back_end_verdict without_record(struct back_end *b, int fd,
+					    struct vhost_user_message *m)
+{
+	(void)b;
+	return m->header.request == VHOST_USER_GET_INFLIGHT_FD ? inflight_none(fd, m)
+							       : BACK_END_GOES_ON;
+}
+
+Test(vhost_faults, record_that_it_does_not_have_after_all)
+{
+	back_end.hook = without_record;
+	begin();
+	cr_assert_eq(vw.dev->recovery, VHOST_RECOVERY_INDEX);
+	cr_assert_eq(back_end_count(&back_end, VHOST_USER_SET_INFLIGHT_FD), 0);
+	cr_assert_eq(vw.losts, 0);
+}
+
+/* Requests with answers that it never reads, while the last question is under way. */
+static enum back_end_verdict flood(struct back_end *b, int fd, struct vhost_user_message *m)
+{
+	struct vhost_user_header h = {VHOST_USER_BACKEND_CONFIG_CHANGE_MSG,
+				      VHOST_USER_VERSION | VHOST_USER_NEED_REPLY, 0};
+
+	(void)fd;
+	if (m->header.request != VHOST_USER_GET_FEATURES || b->requests_fd < 0)
+		return BACK_END_GOES_ON;
+	for (unsigned i = 0; i < 20000; i++)
+		(void)send(b->requests_fd, &h, sizeof(h), MSG_DONTWAIT | MSG_NOSIGNAL);
+	return BACK_END_GOES_ON;
+}
+
+Test(vhost_faults, flood_of_requests_whose_answers_nobody_reads)
+{
+	back_end.hook = flood;
+	for (unsigned i = 0; i < 10; i++) {
+		back_end_start(&back_end);
+		vhost_open();
+		memset(&vw.readies, 0, sizeof(vw) - offsetof(struct vhost_world, readies));
+		vhost_attach();
+		vhost_start();
+		vw.dev = vhost_dev_free(vw.dev);
+		back_end_stop(&back_end);
+	}
+}
+
+static enum back_end_verdict take_and_be_silent(struct back_end *b, int fd,
+						struct vhost_user_message *m)
+{
+	(void)b;
+	(void)fd;
+	(void)m;
+	return BACK_END_IS_DONE;
+}
+
+Test(vhost_faults, one_that_takes_the_connection_and_says_nothing_is_told_apart)
+{
+	back_end.hook = take_and_be_silent;
+	vw.setup.wait_ns = NS_PER_S / 10;
+	back_end_start(&back_end);
+	vhost_open_fails();
+	cr_assert_not_null(strstr(vw.err.msg, "busy with another client"), "%s", vw.err.msg);
 }
 
 /* Before: it can't be used, and the message says why. */

@@ -77,6 +77,11 @@ static void on_ready(struct vhost_dev *d)
 	d->ops->start(d);
 }
 
+static void on_go_on(struct vhost_dev *d)
+{
+	d->ops->start(d);
+}
+
 static void on_up(struct vhost_dev *d)
 {
 	(void)d;
@@ -113,6 +118,7 @@ static void on_config(struct vhost_dev *d, const uint8_t *bytes, unsigned len)
 
 static const struct vhost_dev_events events = {
 	.ready = on_ready,
+	.go_on = on_go_on,
 	.up = on_up,
 	.lost = on_lost,
 	.failed = on_failed,
@@ -139,6 +145,7 @@ void vhost_attach(void)
 						  .call = eventfd_new()};
 	cr_assert_eq(d->ops->attach(d, world_loop), 0);
 	cr_assert_eq(vw.readies, 1);
+	vw.configs = 0; /* but for the first */
 }
 
 void vhost_start(void)
