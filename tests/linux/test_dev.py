@@ -55,10 +55,10 @@ def data_of(number):
     return material()[number * STEP:number * STEP + TRANSFER]
 
 
-def send_data_of(number):
-    """The guest's command that makes the same of the file /tmp/material, and sends it."""
+def send_data_of(number, first=''):
+    """The guest's command that makes the same of the file /tmp/material, and sends it; connected, it does `first`."""
     ahead = f'$(({number} * {STEP}))'
-    return f'{{ tail -c +$(({ahead} + 1)) /tmp/material; head -c {ahead} /tmp/material; }} | ' \
+    return f'{{ {first} tail -c +$(({ahead} + 1)) /tmp/material; head -c {ahead} /tmp/material; }} | ' \
            f'socat -b {CHUNK} -u - VSOCK-CONNECT:2:{HOST_PORT}'
 
 
@@ -246,15 +246,19 @@ class Vsock:
             self.give_material(server)
             before = self.guest.stats('vsock0')
             there = [self.connect(SUM_PORT) for _ in numbers]
-            self.guest.start(f'''(
+            # Linux gives a connection 2 s, which is little once all the others are busy.
+            senders = send_data_of("i", first='until [ -e /tmp/go ]; do sleep 1; done;')
+            self.guest.sh(f'''rm -f /tmp/go; (
                 for i in $(seq 0 {CONNECTIONS - 1}); do
-                    ({send_data_of("i")} || echo failed $i) &
-                done; wait)''')
+                    ({senders} || echo failed $i) &
+                done; wait) >/tmp/sent 2>&1 &
+                senders=$!''')
             back = [accept(server) for _ in numbers]
+            self.guest.sh('touch /tmp/go')
             results = at_once(lambda call: call(), [
                 *(functools.partial(send, there[number], data_of(number)) for number in numbers),
                 *(functools.partial(receive, connection) for connection in back)])
-            self.assertEqual(self.guest.finish(), '')
+            self.assertEqual(self.guest.sh('wait $senders; cat /tmp/sent'), '')
         answers, received = results[:CONNECTIONS], results[CONNECTIONS:]
         self.assertEqual(answers, [f'{digest}  -\n' for digest in sums])
         self.assertEqual(sorted(map(str, received)), sorted(str((TRANSFER, digest)) for digest in sums))
