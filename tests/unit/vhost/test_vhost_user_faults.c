@@ -415,8 +415,9 @@ static enum back_end_verdict flood(struct back_end *b, int fd, struct vhost_user
 	(void)fd;
 	if (m->header.request != VHOST_USER_GET_FEATURES || b->requests_fd < 0)
 		return BACK_END_GOES_ON;
-	for (unsigned i = 0; i < 20000; i++)
-		(void)send(b->requests_fd, &h, sizeof(h), MSG_DONTWAIT | MSG_NOSIGNAL);
+	/* More answers than the socket holds, fewer than it takes to be cut off. */
+	for (unsigned i = 0; i < 600; i++)
+		(void)send(b->requests_fd, &h, sizeof(h), MSG_NOSIGNAL);
 	return BACK_END_GOES_ON;
 }
 
