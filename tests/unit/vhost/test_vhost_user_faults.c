@@ -416,7 +416,7 @@ static enum back_end_verdict flood(struct back_end *b, int fd, struct vhost_user
 	if (m->header.request != VHOST_USER_GET_FEATURES || b->requests_fd < 0)
 		return BACK_END_GOES_ON;
 	/* More answers than the socket holds, fewer than it takes to be cut off. */
-	for (unsigned i = 0; i < 600; i++)
+	for (unsigned i = 0; i < 750; i++)
 		(void)send(b->requests_fd, &h, sizeof(h), MSG_NOSIGNAL);
 	return BACK_END_GOES_ON;
 }
