@@ -92,14 +92,7 @@ class VhostUserBlk(DiskTest):
         for transport in TRANSPORTS:
             with vmmtest.start_guest("blk", self.words("rounds=2 irq=1 then=ask", transport), *self.option(daemon),
                                      "--transport", transport, "--on-reboot", "restart") as vm:
-                for i in range(5):
-                    vm.wait_for("blk: ok")
-                    vm.wait_for("ready")
-                    vm.send(b"rkc"[i % 3:i % 3 + 1])
-                vm.wait_for("blk: ok")
-                vm.wait_for("ready")
-                vm.send(b"q")
-                self.assertEqual(self.check(vm.wait(), 0, "exit").result["resets"], 5)
+                self.restart_five_times(vm)
 
     def test_killed_under_load_with_one_request_at_a_time(self):
         """Each time it comes back where it was: the guest's driver sees nothing but a pause."""

@@ -57,15 +57,7 @@ class Matrix(DiskTest):
         for transport, ring, engine in self.each():
             with vmmtest.start_guest("blk", self.words("rounds=2 irq=1 then=ask", transport, ring), "-d", disk,
                                      "--transport", transport, "--on-reboot", "restart", *engine) as vm:
-                for i in range(5):
-                    vm.wait_for("blk: ok")
-                    vm.wait_for("ready")
-                    vm.send(b"rkc"[i % 3:i % 3 + 1])
-                vm.wait_for("blk: ok")
-                vm.wait_for("ready")
-                vm.send(b"q")
-                run = self.check(vm.wait(), 0, "exit")
-                self.assertEqual(run.result["resets"], 5)
+                self.restart_five_times(vm)
 
     def test_pauses_under_load(self):
         disk = self.image()

@@ -57,6 +57,17 @@ class DiskTest(GuestTest):
     def counters(self, name="t", disk="disk0"):
         return self.place.json(name, "/v1/stats")["devices"][disk]
 
+    def restart_five_times(self, vm):
+        """One that was started with then=ask and --on-reboot restart; by the guest in three ways. To its end."""
+        for i in range(5):
+            vm.wait_for("blk: ok")
+            vm.wait_for("ready")
+            vm.send(b"rkc"[i % 3:i % 3 + 1])
+        vm.wait_for("blk: ok")
+        vm.wait_for("ready")
+        vm.send(b"q")
+        self.assertEqual(self.check(vm.wait(), 0, "exit").result["resets"], 5)
+
     def end(self, vm, key=b"q"):
         vm.send(key)
         return self.check(vm.wait(), 0, "exit")

@@ -246,7 +246,8 @@ class Vsock:
             self.give_material(server)
             before = self.guest.stats('vsock0')
             there = [self.connect(SUM_PORT) for _ in numbers]
-            # Linux gives a connection 2 s, which is little once all the others are busy.
+            # Linux gives a connection 2 s, which is little once all the others are busy. They look for the file once a
+            # second, since nothing else tells 50 programs to begin, and looking more often would keep the guest busy.
             senders = send_data_of("i", first='until [ -e /tmp/go ]; do sleep 1; done;')
             self.guest.sh(f'''rm -f /tmp/go; (
                 for i in $(seq 0 {CONNECTIONS - 1}); do
